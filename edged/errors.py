@@ -1,0 +1,113 @@
+"""One tree of errors. Every error says what is wrong, where, and what to do next.
+
+    EdgedError
+    ├── ConfigError       a configuration or a value in it
+    ├── ModelError        a model directory, its model.toml or its ONNX file
+    ├── MemoryRefused     admission: the wants do not fit the budget
+    ├── SourceError       a camera, file or pattern
+    ├── EngineError       an engine refused a model or failed while running
+    ├── SinkError         a broker, socket or file that takes results
+    ├── DeviceError       a CPU or GPU device
+    └── MissingPackage    an optional package that a chosen backend needs
+
+Errors of third-party libraries are translated once, where the library is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process returns. Documented in README.md; a test keeps the two in step."""
+
+    OK = 0
+    INTERNAL = 1  # a defect in edged: please report it
+    USAGE = 2  # wrong command line
+    CONFIG = 3
+    MODEL = 4
+    MEMORY = 5
+    SOURCE = 6
+    ENGINE = 7
+    SINK = 8
+    DEVICE = 9
+    DRAIN_TIMEOUT = 10  # a unit did not stop within 5 s of the request
+
+
+class EdgedError(Exception):
+    """Base of all errors that edged raises on purpose.
+
+    `message` says what is wrong and where; `hint` says what to do about it.
+    """
+
+    exit_code: ExitCode = ExitCode.INTERNAL
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  remedy: {self.hint}" if self.hint else self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a configuration: `path` is the key path ("pipelines.front.source.kind")."""
+
+    path: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        head = f"{self.path}: {self.message}" if self.path else self.message
+        return f"{head}; {self.hint}" if self.hint else head
+
+
+class ConfigError(EdgedError):
+    """A configuration that cannot be used; carries every problem found, not only the first."""
+
+    exit_code = ExitCode.CONFIG
+
+    def __init__(self, file: str, problems: Sequence[Problem]) -> None:
+        self.file = file
+        self.problems = tuple(problems)
+        super().__init__("\n".join(f"{file}: {p}" for p in self.problems))
+
+
+class ModelError(EdgedError):
+    exit_code = ExitCode.MODEL
+
+
+class MemoryRefused(EdgedError):
+    exit_code = ExitCode.MEMORY
+
+
+class SourceError(EdgedError):
+    exit_code = ExitCode.SOURCE
+
+
+class EngineError(EdgedError):
+    exit_code = ExitCode.ENGINE
+
+
+class SinkError(EdgedError):
+    exit_code = ExitCode.SINK
+
+
+class DeviceError(EdgedError):
+    exit_code = ExitCode.DEVICE
+
+
+class MissingPackage(EdgedError):
+    """An optional package is absent. `extra` is the extra of edged that brings it."""
+
+    exit_code = ExitCode.CONFIG
+
+    def __init__(self, package: str, *, needed_by: str, extra: str) -> None:
+        super().__init__(
+            f"{needed_by} needs the Python package '{package}', which is not installed",
+            hint=f"pip install 'edged[{extra}]' (on a Jetson see README.md, 'Installing')",
+        )

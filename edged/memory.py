@@ -1,0 +1,239 @@
+"""Memory admitted once: wants are added up, a region is allocated whole, frozen, and freed whole.
+
+Flow: an owner lists its `Want`s; `Budget.admit` adds them up and refuses with figures; a `Region`
+holds the bytes; `Slots` hands out equal buffers of a region as counted, generation-checked leases.
+"""
+
+from __future__ import annotations
+
+import mmap
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edged.errors import MemoryRefused
+from edged.frames import U8, Memory
+from edged.tensors import TensorSpec, TensorView
+
+PAGE = mmap.PAGESIZE
+
+
+def format_bytes(n: int) -> str:
+    """12_345_678 -> '11.8 MiB'."""
+    value, unit = float(n), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(value) < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def round_up(n: int, to: int = PAGE) -> int:
+    return -(-n // to) * to
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A named, page-aligned piece of memory that its owner needs for as long as it runs."""
+
+    name: str
+    nbytes: int
+    memory: Memory = Memory.HOST
+
+    @staticmethod
+    def tensor(spec: TensorSpec, name: str = "", memory: Memory = Memory.HOST) -> Want:
+        return Want(name or spec.name, spec.nbytes, memory)
+
+
+class Budget:
+    """The sum of what may be admitted (`runtime.memory_budget`). Thread-safe.
+
+    Holds one entry an owner. An owner that is admitted again (a resize) is counted twice until the old
+    region is closed: both exist during the swap.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self._lock = threading.Lock()
+        self._held: list[tuple[str, int]] = []
+
+    @property
+    def held(self) -> int:
+        with self._lock:
+            return sum(n for _, n in self._held)
+
+    def admit(self, owner: str, nbytes: int) -> None:
+        self.admit_all({owner: nbytes})
+
+    def admit_all(self, wants: dict[str, int]) -> None:
+        """Admit every owner or none. Raises MemoryRefused with all figures."""
+        with self._lock:
+            held = sum(n for _, n in self._held)
+            total = held + sum(wants.values())
+            if self.limit is not None and total > self.limit:
+                rows = [*self._held, *wants.items()]
+                listing = "".join(f"\n  {format_bytes(n):>10}  {o}" for o, n in rows)
+                raise MemoryRefused(
+                    f"memory: {format_bytes(total)} wanted, runtime.memory_budget is "
+                    f"{format_bytes(self.limit)} ({format_bytes(total - self.limit)} too much):{listing}",
+                    hint="raise runtime.memory_budget, or lower frame sizes (max_size), instances or in_flight",
+                )
+            self._held.extend(wants.items())
+
+    def give_back(self, owner: str, nbytes: int) -> None:
+        with self._lock:
+            self._held.remove((owner, nbytes))
+
+
+def wanted_bytes(wants: Iterable[Want]) -> int:
+    """What a region of these wants occupies: each is rounded up to whole pages."""
+    return sum(round_up(w.nbytes) for w in wants)
+
+
+class Region:
+    """One owner's memory: one anonymous page-aligned mapping, cut into named wants.
+
+    Made by its owner's thread before it starts; `freeze` ends handing-out; `close` frees it whole, once
+    no view is in use (the caller's duty: stop the owner first). Host memory; the CUDA device has its own.
+    """
+
+    def __init__(self, owner: str, wants: Sequence[Want], on_close: Callable[[], None] | None = None) -> None:
+        self.owner = owner
+        self.nbytes = wanted_bytes(wants)
+        self.frozen = False
+        self._on_close = on_close
+        self._map: mmap.mmap | None = mmap.mmap(-1, max(self.nbytes, PAGE))
+        whole = np.frombuffer(self._map, np.uint8)
+        whole[::PAGE] = 0  # touch every page now: a full machine refuses at boot, not in the loop
+        self._pieces: dict[str, U8] = {}
+        offset = 0
+        for w in wants:
+            if w.name in self._pieces:
+                raise ValueError(f"region {owner}: two wants are called {w.name}")
+            self._pieces[w.name] = whole[offset : offset + w.nbytes]
+            offset += round_up(w.nbytes)
+        self._unused = set(self._pieces)
+
+    @property
+    def used_bytes(self) -> int:
+        """High-water mark: bytes of wants that were handed out (never falls)."""
+        return sum(v.nbytes for k, v in self._pieces.items() if k not in self._unused)
+
+    def bytes(self, name: str) -> U8:
+        """The piece called `name` (uint8 view). Refused after `freeze`."""
+        if self.frozen:
+            raise RuntimeError(f"region {self.owner} is frozen; {name} was asked for while running")
+        if name not in self._pieces:
+            raise KeyError(
+                f"region {self.owner} has no {name}; it has {', '.join(self._pieces) or 'nothing'}"
+            )
+        self._unused.discard(name)
+        return self._pieces[name]
+
+    def tensor(self, spec: TensorSpec, name: str = "") -> TensorView:
+        """The piece `name` (default: the tensor's name) as a tensor."""
+        raw = self.bytes(name or spec.name)
+        array = raw[: spec.nbytes].view(spec.dtype).reshape(spec.shape)
+        return TensorView(spec, raw.ctypes.data, Memory.HOST, array)
+
+    def freeze(self) -> None:
+        self.frozen = True
+
+    def close(self) -> None:
+        """Free everything. Idempotent. The mapping itself goes when the last numpy view does."""
+        if self._map is None:
+            return
+        self._pieces.clear()
+        self._map = None
+        if self._on_close is not None:
+            self._on_close()
+
+
+class Lease:
+    """A counted claim on one slot. Created with a count of one; `release` at zero returns the slot.
+
+    Thread-safe. A lease whose slots were reset (generation changed) is dead: releasing it does nothing.
+    """
+
+    __slots__ = ("_count", "_generation", "_slots", "index")
+
+    def __init__(self, slots: Slots, index: int, generation: int) -> None:
+        self._slots, self.index, self._generation = slots, index, generation
+        self._count = 1
+
+    def retain(self) -> None:
+        with self._slots.lock:
+            if self._count <= 0:
+                raise RuntimeError(f"{self._slots.owner}: slot {self.index} retained after its last release")
+            self._count += 1
+
+    def release(self) -> None:
+        with self._slots.lock:
+            if self._generation != self._slots.generation:
+                return  # late release after a restart: the slot belongs to somebody else now
+            if self._count <= 0:
+                raise RuntimeError(f"{self._slots.owner}: slot {self.index} released twice")
+            self._count -= 1
+            if self._count == 0:
+                self._slots.put_back(self.index)
+
+
+class Slots:
+    """Equal, page-aligned buffers of a region, handed out as leases. Thread-safe; nothing is allocated.
+
+    `on_release`, if set, is called with the slot's index, under the lock, when a slot becomes free
+    (a camera queues its buffer again there).
+    """
+
+    def __init__(self, owner: str, buffers: Sequence[U8]) -> None:
+        self.owner = owner
+        self.buffers = tuple(buffers)
+        self.lock = threading.Lock()
+        self._available = threading.Condition(self.lock)
+        self.generation = 0
+        self.high_water = 0
+        self.on_release: Callable[[int], None] | None = None
+        self._free = list(range(len(self.buffers)))
+
+    @staticmethod
+    def wants(count: int, nbytes: int) -> list[Want]:
+        return [Want(f"slot{i}", nbytes) for i in range(count)]
+
+    @staticmethod
+    def of(region: Region, count: int) -> Slots:
+        return Slots(region.owner, [region.bytes(f"slot{i}") for i in range(count)])
+
+    def __len__(self) -> int:
+        return len(self.buffers)
+
+    @property
+    def in_use(self) -> int:
+        with self.lock:
+            return len(self.buffers) - len(self._free)
+
+    def acquire(self, timeout_s: float = 0.0) -> Lease | None:
+        """A free slot, or None when none became free in time."""
+        with self.lock:
+            if not self._free and timeout_s > 0:
+                self._available.wait_for(lambda: bool(self._free), timeout_s)
+            if not self._free:
+                return None
+            index = self._free.pop()
+            self.high_water = max(self.high_water, len(self.buffers) - len(self._free))
+            return Lease(self, index, self.generation)
+
+    def put_back(self, index: int) -> None:
+        """Called by Lease, holding the lock."""
+        self._free.append(index)
+        self._available.notify()
+        if self.on_release is not None:
+            self.on_release(index)
+
+    def reset(self) -> None:
+        """Take every slot back (the source restarted): outstanding leases die, late releases are ignored."""
+        with self.lock:
+            self.generation += 1
+            self._free = list(range(len(self.buffers)))
+            self._available.notify_all()

@@ -1,0 +1,73 @@
+"""What a parser is: built once from model.toml, pure numpy, no state between frames, never raises on numbers.
+
+`decode` reads the outputs in model-input pixels; `finish` filters, suppresses and maps to source pixels.
+The two are apart so that a GPU kernel can replace the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edged.frames import F32, Geometry
+from edged.messages import Mask, Tensor
+
+I32 = npt.NDArray[np.int32]
+Outputs = Mapping[str, npt.NDArray[Any]]
+
+
+def _no_boxes() -> F32:
+    return np.empty((0, 4), np.float32)
+
+
+@dataclass(slots=True)
+class Candidates:
+    """Rows above the score threshold, before suppression, in model-input pixels.
+
+    boxes float32 [n, 4] = x1, y1, x2, y2; scores float32 [n]; class_ids int32 [n]; keypoints float32
+    [n, k, 2] or None. `rejected` counts rows dropped for what no picture can give (NaN, inf, absurd sizes)
+    and those over the bound on candidates. `other` carries what is no box (class scores, a mask, tensors).
+    """
+
+    boxes: F32 = field(default_factory=_no_boxes)
+    scores: F32 = field(default_factory=lambda: np.empty(0, np.float32))
+    class_ids: I32 = field(default_factory=lambda: np.empty(0, np.int32))
+    keypoints: F32 | None = None
+    rejected: int = 0
+    other: Any = None
+
+
+@dataclass(slots=True)
+class Parsed:
+    """What a frame gave, in source pixels; owned by the caller. One group is set, as the task says.
+
+    detect: boxes float32 [n, 4] = x, y, w, h (top-left corner), clipped to the frame; scores float32 [n],
+    descending; class_ids int32 [n]; keypoints float32 [n, k, 2] or None; track_ids int32 [n] or None.
+    classify: classes = (class_ids int32 [k], scores float32 [k]), best first. segment: mask. raw: tensors.
+    """
+
+    boxes: F32 | None = None
+    scores: F32 | None = None
+    class_ids: I32 | None = None
+    keypoints: F32 | None = None
+    track_ids: I32 | None = None
+    classes: tuple[I32, F32] | None = None
+    mask: Mask | None = None
+    tensors: dict[str, Tensor] | None = None
+    rejected: int = 0
+
+
+class Parser(Protocol):
+    """Thread: its runner's. `labels[class_id]` names a class; ids beyond the list are named by number."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    def decode(self, outputs: Outputs) -> Candidates:
+        """Outputs of one frame: name -> array with the batch dimension removed."""
+        ...
+
+    def finish(self, c: Candidates, g: Geometry) -> Parsed: ...

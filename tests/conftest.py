@@ -1,0 +1,76 @@
+"""What every test gets: a check that it leaves no thread, file descriptor or lease behind."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edged.memory import Slots
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+VTEST = Path("/usr/share/doc/opencv-doc/examples/data/vtest.avi")
+
+
+def _descriptors() -> dict[str, str]:
+    out = {}
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            out[fd] = os.readlink(f"/proc/self/fd/{fd}")
+        except FileNotFoundError:  # the descriptor of the listing itself
+            continue
+    return out
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail a test that leaves a thread, a file descriptor or a lease behind."""
+    slots: weakref.WeakSet[Slots] = weakref.WeakSet()
+    made = Slots.__init__
+
+    def remember(self: Slots, *args: object, **kwargs: object) -> None:
+        made(self, *args, **kwargs)  # type: ignore[arg-type]
+        slots.add(self)
+
+    monkeypatch.setattr(Slots, "__init__", remember)
+    threads, files = set(threading.enumerate()), _descriptors()
+    yield
+    held = {s.owner: s.in_use for s in slots if s.in_use}
+    assert not held, f"leases not released: {held}"
+    end = time.monotonic() + 2  # a thread that was told to stop may still be on its way out
+    while time.monotonic() < end:
+        late = [t for t in set(threading.enumerate()) - threads if t.is_alive()]
+        opened = {fd: to for fd, to in _descriptors().items() if files.get(fd) != to}
+        if not late and not opened:
+            return
+        for t in late:
+            t.join(0.05)
+    assert not late, f"threads left behind: {late}"
+    assert not opened, f"file descriptors left open: {opened}"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The team's models and pictures, beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is absent: it holds the detector and the labelled pictures")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def yolox(shared: Path) -> Path:
+    """YOLOX-nano's ONNX file."""
+    return shared / "models" / "yolox-nano" / "model.onnx"
+
+
+@pytest.fixture(scope="session")
+def vtest() -> Path:
+    """A clip of pedestrians, 768x576, 795 frames."""
+    if not VTEST.is_file():
+        pytest.skip(f"{VTEST} is absent: apt-get install opencv-doc")
+    return VTEST
