@@ -21,27 +21,27 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Base of every configuration table and of every backend's Options."""
 
 
-class DeviceConfig(Table):
+class DeviceConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[device]"""
 
     id: str = ""  # default: the host's name
 
 
-class RuntimeConfig(Table):
+class RuntimeConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[runtime]. `memory_budget` is in bytes after loading ("1 GiB" in the file); None: no limit."""
 
     device: Literal["auto", "cpu"] = "auto"
     memory_budget: int | None = None
 
 
-class BatchConfig(Table):
+class BatchConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[models.X.batch]: frames of several pipelines in one inference."""
 
     max_size: Annotated[int, Meta(ge=1, le=1)] = 1
     max_wait_ms: Annotated[float, Meta(ge=0)] = 0.0
 
 
-class ModelConfig(Table):
+class ModelConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[models.X]. `options` are those of the engine (for example engines/onnxruntime.py Options)."""
 
     path: str
@@ -53,14 +53,14 @@ class ModelConfig(Table):
     options: Any = None
 
 
-class DeliverConfig(Table):
+class DeliverConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[sinks.X.deliver]: "latest" keeps the newest result a pipeline; "queue" a bounded FIFO of all."""
 
     result: Literal["latest", "queue"] = "latest"
     queue_size: Positive = 1024
 
 
-class Backend(Table):
+class Backend(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A source or sink: its kind and that kind's Options (already checked). `deliver` is for sinks."""
 
     kind: str
@@ -68,7 +68,7 @@ class Backend(Table):
     deliver: DeliverConfig = DeliverConfig()
 
 
-class PipelineConfig(Table):
+class PipelineConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[pipelines.X]: one source through one model to its sinks; names refer to the other tables."""
 
     source: str
@@ -80,7 +80,7 @@ class PipelineConfig(Table):
     deadline_ms: PositiveFloat | None = None
 
 
-class Config(Table):
+class Config(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole, checked configuration. `file` is where it came from ("" when made in memory)."""
 
     schema: Literal[1] = 1
