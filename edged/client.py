@@ -10,7 +10,6 @@ multipart and single framing. Not part of the daemon: nothing else in edged impo
 
 from __future__ import annotations
 
-import ssl
 import threading
 import time
 import weakref
@@ -26,6 +25,7 @@ import msgspec
 
 from edged.errors import MissingPackage, SinkError
 from edged.messages import Body, Event, MessageClass, Result, State, decode
+from edged.sinks import tls
 
 if TYPE_CHECKING:
     import zmq
@@ -85,6 +85,8 @@ def subscribe(
 
     A ZeroMQ publisher may come and go. A broker must answer now (SinkError), later it may come and go too.
     """
+    if unknown := set(kinds) - set(_CLASSES.values()):
+        raise ValueError(f"kinds are {sorted(_CLASSES.values())}, not {sorted(unknown)}")
     shelf = _Shelf(frozenset(kinds), pipeline, newest)
     scheme = url.partition("://")[0]
     transport: _Transport
@@ -182,7 +184,7 @@ class _Shelf:
         item: Body | SinkError
         try:
             item = decode(payload)
-        except msgspec.MsgspecError as e:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
             item = SinkError(
                 f"not a message of edged ({len(payload)} bytes on topic {topic}): {e}",
                 hint="check the address; a publisher with a newer schema needs a newer edged here",
@@ -264,8 +266,9 @@ class _Mqtt:
             raise MissingPackage("paho-mqtt", needed_by="edged.client", extra="ort") from e
         self._shelf = shelf
         parts = urlsplit(url)
-        tls = parts.scheme == "mqtts"
-        where = f"{parts.hostname}:{parts.port or (8883 if tls else 1883)}"
+        secure = parts.scheme == "mqtts"
+        host, port = parts.hostname or "", parts.port or (8883 if secure else 1883)
+        where = f"{host}:{port}"
         pipeline = shelf.pipeline or "+"
         levels = {"result": f"+/{pipeline}/result", "state": "+/state", "event": "+/event"}
         topics = [(f"{prefix}/{levels[kind]}", 1) for kind in sorted(shelf.kinds)]
@@ -297,9 +300,9 @@ class _Mqtt:
                 unquote(parts.username), None if parts.password is None else unquote(parts.password)
             )
         try:
-            if tls:
-                self._client.tls_set_context(ssl.create_default_context(cafile=ca))
-            self._client.connect(parts.hostname or "", parts.port or (8883 if tls else 1883), keepalive=15)
+            if secure:
+                self._client.tls_set_context(tls.context(ca))
+            self._client.connect(host, port, keepalive=15)
         except (OSError, ValueError) as e:
             raise SinkError(
                 f"the broker at {where} cannot be reached: {e}",

@@ -74,7 +74,6 @@ class JsonLinesSink:
         if self._fd is None:
             raise SinkError(f"sink '{self.name}' is not open", hint="call open() first")
         left = memoryview(b"\n" * self._torn + encode(m.body, "json") + b"\n")
-        self._torn = True
         end = time.monotonic() + self._options.stall_s
         while left:
             if self._pipe and not self._writable(self._fd, end - time.monotonic()):
@@ -87,7 +86,7 @@ class JsonLinesSink:
                 left = left[os.write(self._fd, left[: select.PIPE_BUF] if self._pipe else left) :]
             except OSError as e:
                 raise self._error(e) from e
-        self._torn = False
+            self._torn = len(left) > 0
 
     def close(self) -> None:
         fd, self._fd = self._fd, None

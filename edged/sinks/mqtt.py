@@ -35,6 +35,7 @@ from msgspec import Meta
 from edged.config.schema import PositiveFloat, Table
 from edged.errors import MissingPackage, SinkError
 from edged.messages import Encoding, Identity, Message, Result, State, encode, topic
+from edged.sinks import tls
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
@@ -114,6 +115,7 @@ class MqttSink:
         self._options = options
         self._identity = identity
         self._port = options.port or (8883 if options.tls else 1883)
+        self._client_id = options.client_id or f"edged-{identity.device}-{name}"
         self._where = f"{options.host}:{self._port}"
         self._state_topic = topic(identity.device, "state", prefix=options.prefix)
         self._birth = self._state("online")
@@ -212,7 +214,7 @@ class MqttSink:
         o = self._options
         client = Client(
             CallbackAPIVersion.VERSION2,
-            client_id=o.client_id or f"edged-{self._identity.device}-{self.name}",
+            client_id=self._client_id,
             protocol=MQTTv5 if o.protocol == "5" else MQTTv311,
             reconnect_on_failure=False,
         )
@@ -327,10 +329,8 @@ class MqttSink:
     def _tls_context(self) -> ssl.SSLContext:
         o = self._options
         try:
-            context = ssl.create_default_context(cafile=o.tls_ca)
-            if o.tls_cert is not None:
-                context.load_cert_chain(o.tls_cert, o.tls_key)
-        except (OSError, ssl.SSLError) as e:
+            context = tls.context(o.tls_ca, o.tls_cert, o.tls_key)
+        except OSError as e:
             raise SinkError(
                 f"sink '{self.name}': cannot load tls_ca, tls_cert or tls_key: {e}",
                 hint="each must be a PEM file that the user who runs edged can read; the key without a passphrase",
@@ -372,13 +372,9 @@ class MqttSink:
                 f"closed the connection before answering ({reason})",
                 "a port for TLS needs tls = true; else see the broker's log",
             )
-        if "taken over" in reason.lower():
-            return self._error(
-                "dropped us for another client with our client_id",
-                "give each sink and device its own client_id",
-            )
         return self._error(
-            f"is gone ({reason})", "look at the broker and the network; edged connects again by itself"
+            f"is gone ({reason})",
+            f"look at the broker and the network; if it repeats, at other clients with client_id '{self._client_id}'",
         )
 
     def _unreachable(self, e: OSError) -> SinkError:
