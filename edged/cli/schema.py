@@ -55,11 +55,22 @@ def message_schemas() -> dict[str, dict[str, Any]]:
 
 
 def _schema(kind: Any) -> dict[str, Any]:
-    """The schema with docstrings unindented: before Python 3.13 they keep the indentation of the source."""
-    schema = {"$schema": _DIALECT, **msgspec.json.schema(kind)}
-    for definition in schema["$defs"].values():
-        definition["description"] = inspect.cleandoc(definition["description"])
+    schema: dict[str, Any] = _alike({"$schema": _DIALECT, **msgspec.json.schema(kind)})
     return schema
+
+
+def _alike(node: Any) -> Any:
+    """The same on every version: Python 3.12 keeps a docstring's indentation, msgspec 0.20 may put null first."""
+    if isinstance(node, list):
+        return [_alike(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    alike = {key: _alike(value) for key, value in node.items()}
+    if isinstance(alike.get("description"), str):
+        alike["description"] = inspect.cleandoc(alike["description"])
+    if "anyOf" in alike:
+        alike["anyOf"].sort(key=lambda choice: choice == {"type": "null"})
+    return alike
 
 
 def _config_schema() -> dict[str, dict[str, Any]]:
