@@ -74,7 +74,7 @@ def _alike(node: Any) -> Any:
 
 
 def _config_schema() -> dict[str, dict[str, Any]]:
-    from edged.config.load import json_schema
+    from edged.config.json_schema import json_schema
 
     return {"config": json_schema()}
 
