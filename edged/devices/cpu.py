@@ -1,0 +1,59 @@
+"""The CPU device: regions of host memory, threads as streams, OpenCV as preprocessor."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from edged.devices.cpu_convert import opencv
+from edged.devices.cpu_preprocess import CpuPreprocess
+from edged.devices.cpu_stream import CpuStream
+from edged.errors import DeviceError, MemoryRefused
+from edged.frames import FrameSpec, Memory
+from edged.memory import Budget, Region, Want, format_bytes, wanted_bytes
+from edged.tensors import ImageInput, TensorSpec
+
+
+class CpuDevice:
+    """Thread-safe; holds no resource of its own. Regions are counted against `budget` until they close."""
+
+    name = "cpu"
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        self.budget = budget or Budget()
+        self._count = itertools.count()
+
+    def region(self, owner: str, wants: Sequence[Want]) -> Region:
+        """Admit and allocate; raises MemoryRefused with figures, and then holds nothing.
+
+        The caller owns the region; closing it gives its bytes back to the budget.
+        """
+        for want in wants:
+            if want.memory is not Memory.HOST:
+                raise DeviceError(
+                    f"region {owner}: {want.name} wants {want.memory.value} memory, which the CPU has not",
+                    hint="use a source or an engine that works in host memory, or another runtime.device",
+                )
+        nbytes = wanted_bytes(wants)
+        self.budget.admit(owner, nbytes)
+        try:
+            return Region(owner, wants, on_close=lambda: self.budget.give_back(owner, nbytes))
+        except (OSError, MemoryError) as e:
+            self.budget.give_back(owner, nbytes)
+            raise MemoryRefused(
+                f"region {owner}: the system has no {format_bytes(nbytes)}: {e}",
+                hint="free memory, or set runtime.memory_budget to what this machine can give",
+            ) from e
+        except BaseException:
+            self.budget.give_back(owner, nbytes)
+            raise
+
+    def stream(self, priority: int = 0, name: str = "") -> CpuStream:
+        """A stream; `name` names its thread. `priority` has no effect: an unprivileged thread cannot raise it."""
+        return CpuStream(name or f"cpu-stream-{next(self._count)}")
+
+    def preprocessor(self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput) -> CpuPreprocess:
+        """Frames of `src` to `dst`. MissingPackage without OpenCV, ModelError when dst and image disagree."""
+        # the engine owns the cores; more threads here cost the engine what they gain
+        opencv().setNumThreads(1)
+        return CpuPreprocess(name, src, dst, image)

@@ -1,0 +1,74 @@
+"""What tests of a preprocessor need around it: pictures of any format, memory, and one call that runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edged.frames import U8, Frame, FrameSpec
+from edged.interfaces import Device, Stream
+from edged.memory import Slots, Want
+from edged.tensors import ImageInput, TensorSpec, TensorView
+
+RNG_SEED = 7
+
+
+def picture(spec: FrameSpec, seed: int = RNG_SEED) -> U8:
+    """The bytes of a frame: a smooth gradient with noise on it, every value possible."""
+    rng = np.random.default_rng(seed)
+    wave = np.linspace(0, 6, spec.nbytes)
+    smooth = 127 + 127 * np.sin(wave)
+    return np.asarray(np.clip(smooth + rng.integers(-90, 91, spec.nbytes), 0, 255), np.uint8)
+
+
+@dataclass
+class Rig:
+    """A preprocessor with its memory, `targets` buffers for its output and one slot that holds a frame."""
+
+    device: Device
+    src: FrameSpec
+    image: ImageInput
+    dtype: npt.DTypeLike = np.float32
+    targets: int = 1
+    batch: int = 1
+    views: list[TensorView] = field(default_factory=list)
+
+    def __enter__(self) -> Rig:
+        spec = TensorSpec("images", self.image.shape(self.batch), np.dtype(self.dtype))
+        self.preprocess = self.device.preprocessor("front", self.src, spec, self.image)
+        tensors = [Want.tensor(spec, f"images{i}") for i in range(self.targets)]
+        self.region = self.device.region("runner", [*self.preprocess.wants(), *tensors])
+        self.frames = self.device.region("source", Slots.wants(1, self.src.nbytes))
+        self.slots = Slots.of(self.frames, 1)
+        self.preprocess.bind(self.region)
+        self.views = [self.region.tensor(spec, f"images{i}") for i in range(self.targets)]
+        self.region.freeze()
+        self.stream: Stream = self.device.stream()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stream.close()
+        self.region.close()
+        self.frames.close()
+
+    def frame(self, data: U8 | None = None) -> Frame:
+        """The slot filled with `data`; the caller releases it."""
+        lease = self.slots.acquire()
+        assert lease is not None
+        buffer = self.slots.buffers[lease.index]
+        buffer[:] = picture(self.src) if data is None else data
+        return Frame(self.src, self.src.views(buffer), lease, 0, 0, 0)
+
+    def run(self, data: U8 | None = None, target: int = 0, index: int = 0) -> npt.NDArray[Any]:
+        """Preprocess one frame and give row `index` of the target (a view)."""
+        frame = self.frame(data)
+        try:
+            self.preprocess.enqueue(frame, self.views[target], index, self.stream)
+            self.stream.synchronize()
+        finally:
+            frame.release()
+        row: npt.NDArray[Any] = self.views[target].host()[index]
+        return row
