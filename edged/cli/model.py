@@ -1,0 +1,180 @@
+"""Make, show and verify model directories."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from edged.errors import ConfigError, EdgedError, ExitCode, MissingPackage
+
+HELP = "make, show and verify model directories"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    new = actions.add_parser(
+        "new",
+        help="make a model directory from an ONNX file",
+        description="Inspect an ONNX file, recognize its parser, and write a model directory. "
+        "What the file does not say is marked '# check:' in model.toml and listed.",
+    )
+    new.add_argument("onnx", type=Path, metavar="FILE.onnx")
+    new.add_argument("directory", type=Path, metavar="DIR", help="must not exist yet")
+    new.add_argument("--name", default="", help="default: the directory's name")
+    new.add_argument("--version", default="")
+    new.add_argument("--task", default="", choices=["detect", "classify", "segment", "raw"])
+    new.add_argument("--parser", default="", help="what reads the outputs; default: recognized")
+    new.add_argument("--size", type=_size, metavar="WxH", help="of the input, where the file leaves it open")
+    new.add_argument("--color", choices=["RGB", "BGR", "GREY"])
+    new.add_argument("--resize", choices=["letterbox", "letterbox-topleft", "stretch"])
+    new.add_argument("--pad", type=int, metavar="LEVEL", help="grey level of letterbox bars")
+    new.add_argument("--mean", type=_numbers, metavar="M[,M,M]", help="in grey levels, one or one a channel")
+    new.add_argument("--std", type=_numbers, metavar="S[,S,S]", help="value = (pixel - mean) / std")
+    new.add_argument("--labels", default="", metavar="FILE", help="one label a line, or 'coco80'")
+    new.add_argument(
+        "--shape",
+        type=_shape,
+        action="append",
+        default=[],
+        metavar="TENSOR=1,3,H,W",
+        help="the input's shape; changes the copy where the file fixes another",
+    )
+    for name, text in (("show", "what a model directory says"), ("verify", "load it and run one picture")):
+        one = actions.add_parser(name, help=text)
+        one.add_argument("directory", type=Path, metavar="DIR")
+        one.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(args: argparse.Namespace) -> int:
+    return _ACTIONS[args.action](args)
+
+
+def _new(args: argparse.Namespace) -> int:
+    from edged.models.new import Request, create
+
+    said = {k: getattr(args, k) for k in ("color", "resize", "pad", "mean", "std")}
+    print(f"Reading {args.onnx}, running it once …", flush=True)
+    created = create(
+        Request(
+            onnx=args.onnx,
+            directory=args.directory,
+            name=args.name,
+            version=args.version,
+            task=args.task,
+            parser=args.parser,
+            size=args.size,
+            labels=args.labels,
+            input={k: v for k, v in said.items() if v is not None},
+            shapes=dict(args.shape),
+        )
+    )
+    model = created.model
+    print(f"{model.path}: {model.task}, parser {model.output.parser}, {len(model.output.labels)} labels")
+    for note in created.notes:
+        print(f"  note: {note}")
+    if created.checks:
+        print(f"Please check in {model.path / 'model.toml'} (marked '# check:'):")
+        for check in created.checks:
+            print(f"  - {check}")
+    print(f"Next: edged model verify {model.path}")
+    return int(ExitCode.OK)
+
+
+def _show(args: argparse.Namespace) -> int:
+    from edged.models.show import facts_of
+
+    facts = facts_of(args.directory)
+    _print(facts, as_json=args.json)
+    return int(ExitCode.OK)
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from edged.models.trial import verify
+
+    try:
+        facts = verify(args.directory)
+    except MissingPackage:
+        raise
+    except EdgedError as e:
+        # whatever is wrong here is the model's fault, also where the engine or model.toml's text says it
+        if args.json:
+            print(json.dumps({"ok": False, "error": e.message, "hint": e.hint, "problems": _problems(e)}))
+        else:
+            _complain(e)
+        return int(ExitCode.MODEL)
+    _print(facts, as_json=args.json)
+    return int(ExitCode.OK)
+
+
+_ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {"new": _new, "show": _show, "verify": _verify}
+
+
+def _problems(e: EdgedError) -> list[dict[str, str]]:
+    found = e.problems if isinstance(e, ConfigError) else ()
+    return [{"path": p.path, "message": p.message, "hint": p.hint} for p in found]
+
+
+def _complain(e: EdgedError) -> None:
+    import sys
+
+    print(f"edged: {e}", file=sys.stderr)
+
+
+def _print(facts: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(facts))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in facts.items():
+        table.add_row(key.replace("_", " "), _text(value))
+    Console(highlight=False).print(table)
+
+
+def _text(value: Any) -> Any:
+    """Plain text, so that brackets of shapes are no markup."""
+    from rich.text import Text
+
+    if isinstance(value, Mapping):
+        return Text("\n".join(f"{k} = {v}" for k, v in value.items()))
+    if isinstance(value, list | tuple) and value and isinstance(value[0], str):
+        return Text("\n".join(value))
+    return Text(str(value))
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        w, h = (int(v) for v in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no size such as 640x480") from None
+    if w < 1 or h < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not positive")
+    return w, h
+
+
+def _numbers(text: str) -> float | list[float]:
+    try:
+        values = [float(v) for v in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no list of numbers such as 123.7,116.3,103.5"
+        ) from None
+    return values[0] if len(values) == 1 else values
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, equals, dims = text.rpartition("=")
+    try:
+        shape = tuple(int(v) for v in dims.split(","))
+    except ValueError:
+        shape = ()
+    if not equals or not name or not shape or min(shape) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no shape such as images=1,3,480,640")
+    return name, shape
