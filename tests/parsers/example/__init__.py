@@ -1,0 +1,1 @@
+"""A parser of somebody else's package, added through an entry point."""
