@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 from edged import registry
 from edged.errors import EdgedError
 from edged.frames import Geometry
-from tests.parsers.samples import make_model
+from edged.models.load import load_model
 
 EXAMPLE = Path(__file__).parent / "example" / "brightest.py"
 
@@ -38,13 +39,34 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     sys.modules.pop("brightest", None)
 
 
+@pytest.fixture
+def heat_model(tmp_path: Path) -> Path:
+    """A model directory whose [output] names the user's parser and a key of its own."""
+    onnx = pytest.importorskip("onnx")
+    picture = onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, [1, 1, 8, 8])
+    warm = onnx.helper.make_tensor_value_info("warm", onnx.TensorProto.FLOAT, [1, 1, 8, 8])
+    node = onnx.helper.make_node("Relu", ["images"], ["warm"])
+    graph = onnx.helper.make_graph([node], "heat", [picture], [warm])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    data = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+    folder = tmp_path / "heat"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(data)
+    (folder / "model.toml").write_text(
+        f'name = "heat"\nfile = "model.onnx"\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'
+        '[input]\ntensor = "images"\nsize = [8, 8]\ncolor = "GREY"\n'
+        '[output]\nparser = "brightest"\ntensor = "warm"\n'
+    )
+    return folder
+
+
 @pytest.mark.usefixtures("installed")
-def test_a_users_parser_is_found_and_works() -> None:
-    parser = registry.load("parsers", "brightest")(make_model("raw", (8, 8)))
+def test_a_users_parser_is_found_and_works(heat_model: Path) -> None:
+    parser = registry.load("parsers", "brightest")(load_model(heat_model))
     heat = np.zeros((8, 8), np.float32)
     heat[2, 5] = 1
-    parsed = parser.finish(parser.decode({"heat": heat}), Geometry.fit((16, 16), (8, 8), "stretch"))
-    assert np.asarray(parsed.boxes).tolist() == [[10, 4, 1, 1]]
+    parsed = parser.finish(parser.decode({"warm": heat}), Geometry.fit((16, 16), (8, 8), "stretch"))
+    assert parsed.boxes.tolist() == [[10, 4, 1, 1]]
 
 
 @pytest.mark.usefixtures("installed")
