@@ -1,0 +1,171 @@
+"""Checks between tables, as one table of functions. walk.py checks single values, machine.py what they point at.
+
+Names are compared as the file declares them, so that a table with a problem is not also "unknown".
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from edged.config.schema import Backend, DeviceConfig, ModelConfig, PipelineConfig, RuntimeConfig
+from edged.config.walk import join, show, suggest
+from edged.errors import Problem
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.A)  # messages.Name: it becomes part of topics
+_NAME_HINT = "use up to 64 letters, digits, '_', '.' and '-', a letter or digit first"
+
+
+@dataclass
+class Draft:
+    """A configuration while it is read: `data` as the file has it, the rest what could be converted."""
+
+    data: Mapping[str, Any]
+    device: DeviceConfig = field(default_factory=DeviceConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    models: dict[str, ModelConfig] = field(default_factory=dict)
+    sources: dict[str, Backend] = field(default_factory=dict)
+    sinks: dict[str, Backend] = field(default_factory=dict)
+    pipelines: dict[str, PipelineConfig] = field(default_factory=dict)
+    origin: dict[str, str] = field(default_factory=dict)  # source without a [sources.X] -> its key path
+
+    def raw(self, group: str) -> Mapping[str, Any]:
+        """The tables of a group as declared; empty when the group itself is no table."""
+        tables = self.data.get(group, {})
+        return tables if isinstance(tables, Mapping) else {}
+
+    def raw_pipelines(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """(key path, table) of each."""
+        for name, table in self.raw("pipelines").items():
+            if isinstance(table, Mapping):
+                yield join("pipelines", name), table
+
+
+def names(d: Draft) -> Iterator[Problem]:
+    for group in ("models", "sources", "sinks", "pipelines"):
+        for name in d.raw(group):
+            if NAME.fullmatch(name) is None:
+                yield Problem(join(group, name), f"{show(name)} cannot be a name", _NAME_HINT)
+    if NAME.fullmatch(d.device.id) is None:
+        yield Problem("device.id", f"{show(d.device.id)} cannot be a name", _NAME_HINT)
+
+
+def some_pipeline(d: Draft) -> Iterator[Problem]:
+    if "pipelines" not in d.data or d.data["pipelines"] == {}:
+        yield Problem("pipelines", "there is none", "add [pipelines.NAME] with source, model and sinks")
+
+
+def references(d: Draft) -> Iterator[Problem]:
+    """Models and sinks that pipelines name. Sources: shorthand.py, as they may be files too."""
+    for path, table in d.raw_pipelines():
+        model = table.get("model")
+        if isinstance(model, str) and model not in d.raw("models"):
+            yield _undeclared(join(path, "model"), model, "models", d)
+        sinks = table.get("sinks")
+        if not isinstance(sinks, list):
+            continue
+        for i, sink in enumerate(sinks):
+            if isinstance(sink, str) and sink not in d.raw("sinks"):
+                yield _undeclared(join(join(path, "sinks"), i), sink, "sinks", d)
+            elif sink in sinks[:i]:
+                yield Problem(join(join(path, "sinks"), i), f"{show(sink)} is listed twice", "remove one")
+
+
+def _undeclared(path: str, name: str, group: str, d: Draft) -> Problem:
+    hint = suggest(name, d.raw(group), f"declared {group}") or f"add {join(f'[{group}', name)}]"
+    return Problem(path, f"{show(name)} is not declared in [{group}]", hint)
+
+
+def batches(d: Draft) -> Iterator[Problem]:
+    for name, model in d.models.items():
+        path = join(join("models", name), "batch")
+        if model.batch.max_size > 1:
+            message = f"batches are not in this version of edged, got {model.batch.max_size}"
+            yield Problem(join(path, "max_size"), message, "use 1")
+        elif model.batch.max_wait_ms > 0:
+            message = f"has no effect while max_size is 1, got {model.batch.max_wait_ms:g}"
+            yield Problem(join(path, "max_wait_ms"), message, "remove it")
+
+
+# kind -> (key, what only one may hold) of a sink's or source's options
+_CLAIMS: dict[str, Callable[[Any], tuple[str, str] | None]] = {
+    "sinks zmq": lambda o: None if o.connect else ("bind", o.endpoint),
+    "sinks jsonl": lambda o: ("path", os.path.realpath(o.path) if o.path != "-" else "stdout"),
+    "sinks mqtt": lambda o: ("client_id", f"{o.client_id} at {o.host}:{o.port}") if o.client_id else None,
+    "sources video": lambda o: ("path", os.path.realpath(o.path)) if o.path.startswith("/dev/") else None,
+}
+_REMEDY = {
+    "sinks": "let both pipelines name one sink, or give each its own",
+    "sources": "declare one [sources.NAME] and name it in both pipelines",
+}
+_ANY_HOST = frozenset({"*", "0.0.0.0", "[::]"})
+
+
+def exclusive(d: Draft) -> Iterator[Problem]:
+    """Endpoints, files and cameras that two entries want."""
+    for group, entries in (("sinks", d.sinks), ("sources", d.sources)):
+        held: list[tuple[str, str]] = []  # (what, whose)
+        for name, entry in entries.items():
+            claim = _CLAIMS.get(f"{group} {entry.kind}", lambda o: None)(entry.options)
+            if claim is None:
+                continue
+            key, what = claim
+            path = (
+                join(join(group, name), key) if name in d.raw(group) else f"{join('pipelines', name)}.source"
+            )
+            other = next((whose for held_what, whose in held if _clash(held_what, what)), None)
+            if other is not None:
+                yield Problem(path, f"{show(what)} is taken by {group[:-1]} '{other}'", _REMEDY[group])
+            held.append((what, name))
+
+
+def _clash(a: str, b: str) -> bool:
+    if not (a.startswith("tcp://") and b.startswith("tcp://")):
+        return a == b
+    (host_a, _, port_a), (host_b, _, port_b) = a[6:].rpartition(":"), b[6:].rpartition(":")
+    if port_a != port_b or port_a in ("*", "0"):
+        return False
+    return host_a == host_b or host_a in _ANY_HOST or host_b in _ANY_HOST
+
+
+CHECKS: Sequence[Callable[[Draft], Iterable[Problem]]] = (
+    some_pipeline,
+    names,
+    references,
+    batches,
+    exclusive,
+)
+
+
+def unused(d: Draft) -> Iterator[str]:
+    used = {
+        "models": {p.model for p in d.pipelines.values()},
+        "sources": {p.source for p in d.pipelines.values()},
+        "sinks": {s for p in d.pipelines.values() for s in p.sinks},
+    }
+    for group, wanted in used.items():
+        for name in d.raw(group):
+            if name not in wanted:
+                yield f"{join(group, name)}: no pipeline uses it"
+
+
+def nowhere(d: Draft) -> Iterator[str]:
+    for name, pipeline in d.pipelines.items():
+        if not pipeline.sinks:
+            yield f"{join('pipelines', name)}.sinks: results go nowhere"
+
+
+def no_effect(d: Draft) -> Iterator[str]:
+    for name, model in d.models.items():
+        if model.priority:
+            yield f"{join('models', name)}.priority: has no effect on a CPU"
+    for name, sink in d.sinks.items():
+        raw = d.raw("sinks")[name].get("deliver", {})
+        if "queue_size" in raw and sink.deliver.result == "latest":
+            yield f'{join("sinks", name)}.deliver.queue_size: has no effect with result = "latest"'
+
+
+WARNINGS: Sequence[Callable[[Draft], Iterable[str]]] = (unused, nowhere, no_effect)
