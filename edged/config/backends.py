@@ -21,6 +21,7 @@ from edged.config.walk import (
     join,
     not_yet,
     show,
+    split_hint,
     struct,
     suggest,
     unknown_value,
@@ -44,12 +45,6 @@ def own_keys(group: str) -> tuple[str, ...]:
 def options_type(cls: Any) -> type[msgspec.Struct]:
     found: type[msgspec.Struct] = getattr(cls, "Options", NoOptions)
     return found
-
-
-def split_hint(text: str) -> tuple[str, str]:
-    """What a backend says about its options is "what is wrong; remedy"."""
-    message, _, hint = text.partition("; ")
-    return message, hint
 
 
 def absolute(raw: Raw, keys: Iterable[str], path: str, base: Path, problems: Problems) -> dict[str, Any]:

@@ -126,9 +126,7 @@ def _clash(a: str, b: str) -> bool:
     if not (a.startswith("tcp://") and b.startswith("tcp://")):
         return a == b
     (host_a, _, port_a), (host_b, _, port_b) = a[6:].rpartition(":"), b[6:].rpartition(":")
-    if port_a != port_b or port_a in ("*", "0"):
-        return False
-    return host_a == host_b or host_a in _ANY_HOST or host_b in _ANY_HOST
+    return port_a == port_b and (host_a == host_b or host_a in _ANY_HOST or host_b in _ANY_HOST)
 
 
 CHECKS: Sequence[Callable[[Draft], Iterable[Problem]]] = (

@@ -93,7 +93,7 @@ def _engine_options(kind: str, options: Json) -> Json:
 
 def _portable(value: Any) -> Any:
     r"""Python's \Z is $ in the expressions of JSON Schema; TOML has no null; sizes may have a unit."""
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):  # defaults are tuples
         return [_portable(v) for v in value]
     if not isinstance(value, dict):
         return value

@@ -111,6 +111,12 @@ def unknown_keys(value: Raw, known: Sequence[str], path: str, problems: Problems
             problems.append(Problem(where, "unknown key", suggest(key, known, "known keys")))
 
 
+def split_hint(text: str) -> tuple[str, str]:
+    """What a backend says about its options is "what is wrong; remedy"."""
+    message, _, hint = text.partition("; ")
+    return message, hint
+
+
 def as_table(value: Any, path: str, problems: Problems) -> Raw | None:
     if isinstance(value, Mapping):
         return value
@@ -380,5 +386,6 @@ def struct(
     try:
         return cls(**values)
     except ValueError as e:  # from __post_init__
-        problems.append(Problem(path, str(e), "change one of its keys"))
+        message, hint = split_hint(str(e))
+        problems.append(Problem(path, message, hint or "change one of its keys"))
         return BAD
