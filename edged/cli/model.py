@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _new(args: argparse.Namespace) -> int:
-    from edged.models.new import Request, create
+    from edged.cli.model_new import Request, create
 
     said = {k: getattr(args, k) for k in ("color", "resize", "pad", "mean", "std")}
     print(f"Reading {args.onnx}, running it once …", flush=True)
@@ -92,7 +92,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from edged.models.trial import verify
+    from edged.cli.model_trial import verify
 
     try:
         facts = verify(args.directory)

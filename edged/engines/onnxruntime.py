@@ -234,6 +234,9 @@ def reason(e: Exception) -> str:
 
 
 def _package() -> Any:
+    # From 1.29 on, ONNX Runtime sends usage data to Microsoft and keeps a database open in ~/.cache unless this
+    # is set before it is imported (its Privacy.md). A value that the user has set stays.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as e:

@@ -19,7 +19,7 @@ from edged.models.files import is_inside, sha256_of, unreadable
 from edged.models.inspect import GraphFacts, read_graph
 from edged.models.model import Model, OutputSpec, Task
 from edged.models.picture import InputTable, read_input, read_shapes
-from edged.models.reader import SHA256, read_table, read_toml, split, suggestion
+from edged.models.reader import SHA256, misspelt, read_table, read_toml, split, suggestion
 
 MODEL_TOML = "model.toml"
 
@@ -165,15 +165,18 @@ def _output(raw: dict[str, Any], directory: Path, problems: list[Problem]) -> Ou
 
 def _options(kind: str, own: dict[str, Any], problems: list[Problem]) -> Any:
     """The parser's Options. An unknown key may also be a misspelt common one."""
+    common = OutputTable.__struct_fields__
     if kind not in registry.kinds("parsers"):
         known = suggestion(kind, registry.kinds("parsers"))
         problems.append(Problem("output.parser", f"'{kind}' is unknown", known))
+        # what else its table may hold is unknown, too, but for misspelt common keys
+        unknown, names = [k for k in own if misspelt(k, common)], list(common)
+        problems += [Problem(f"output.{k}", "unknown key", suggestion(k, names)) for k in unknown]
         return None
     options: type[Table] = registry.load("parsers", kind).Options
-    mine, unknown = split(own, options)
-    names = [*OutputTable.__struct_fields__, *options.__struct_fields__]
-    for key in unknown:
-        problems.append(Problem(f"output.{key}", "unknown key", suggestion(key, names)))
+    mine, others = split(own, options)
+    names = [*common, *options.__struct_fields__]
+    problems += [Problem(f"output.{k}", "unknown key", suggestion(k, names)) for k in others]
     return read_table(options, mine, "output", problems)
 
 

@@ -50,8 +50,17 @@ def read_toml(path: Path, text: bytes) -> dict[str, Any]:
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Did you mean 'x'?, or the words that are known."""
     known = list(known)
+    return _close(word, known) or f"known: {', '.join(known) or 'none'}"
+
+
+def misspelt(word: str, known: Iterable[str]) -> bool:
+    """Whether `word` is so near to one that is known that it must be meant."""
+    return bool(_close(word, list(known)))
+
+
+def _close(word: str, known: list[str]) -> str:
     close = difflib.get_close_matches(word, known, 1)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known) or 'none'}"
+    return f"did you mean '{close[0]}'?" if close else ""
 
 
 def read_table(kind: type[T], raw: Any, path: str, problems: list[Problem]) -> T | None:
@@ -90,7 +99,12 @@ def _refusal(e: msgspec.ValidationError, kind: Any, raw: Any, path: str) -> Prob
         return Problem(path, f"'{raw}' is unknown", suggestion(raw, choices))
     found = _PLACE.match(str(e))
     text, place = (found["text"], found["place"] or "") if found else (str(e), "")
-    text = text.partition(" matching regex")[0].replace("Expected", "expected").replace("Invalid", "invalid")
+    text = (
+        text.partition(" matching regex")[0]
+        .partition(", got `")[0]
+        .replace("Expected", "expected")
+        .replace("Invalid", "invalid")
+    )
     return Problem(f"{path}{place}", f"{text}, got {_shown(raw)}", PATTERNS.get(_pattern(kind), ""))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edged import registry
+from edged.cli.model_trial import run_once
 from edged.engines.onnxruntime import OnnxRuntimeEngine
 from edged.errors import ConfigError, ModelError
 from edged.models import suggest, toml_text
@@ -25,7 +26,6 @@ from edged.models.model import Model, OutputSpec
 from edged.models.picture import guess_layout, several_inputs
 from edged.models.reader import suggestion
 from edged.models.rewrite import rewrite
-from edged.models.trial import run_once
 from edged.tensors import Color, ImageInput, Layout, TensorSpec
 
 ONNX_NAME, LABELS_NAME = "model.onnx", "labels.txt"
@@ -217,7 +217,8 @@ def _describe(
     element: str,
 ) -> tuple[str, tuple[str, ...]]:
     """The text of model.toml, and what in it must be checked."""
-    t = toml_text.Writer(f"Made by edged model new from {request.onnx.name}.")
+    origin = f"{request.onnx.name}, sha256 {sha256_of(request.onnx)}"
+    t = toml_text.Writer(f"Made by edged model new from {origin}.")
     parser = known.parser if known is not None else "raw"
     t.put("name", draft.name)
     if request.version:
@@ -239,7 +240,7 @@ def _describe(
     t.put("parser", parser)
     keys = {k: v for k, v in known.output.items() if k != "labels"} if known is not None else {}
     if keys:
-        t.check(f"{' and '.join(keys)}: taken from the shapes and names of the outputs")
+        t.check(f"{', '.join(keys)}: taken from the shapes and names of the outputs")
     for key, value in keys.items():
         t.put(key, value)
     _put_labels(t, request, draft, known, outputs)
