@@ -12,17 +12,16 @@ import msgspec
 
 from edged import registry
 from edged.config.schema import Backend, DeliverConfig, Table
-from edged.config.walk import (
+from edged.config.walk import convert, struct
+from edged.config.words import (
     BAD,
     Problems,
     Raw,
     as_table,
-    convert,
     join,
     not_yet,
     show,
     split_hint,
-    struct,
     suggest,
     unknown_value,
 )

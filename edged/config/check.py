@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edged.config.schema import Backend, DeviceConfig, ModelConfig, PipelineConfig, RuntimeConfig
-from edged.config.walk import join, show, suggest
+from edged.config.words import join, show, suggest
 from edged.errors import Problem
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.A)  # messages.Name: it becomes part of topics

@@ -20,7 +20,7 @@ from edged.config import backends, check, walk
 from edged.config.check import Draft
 from edged.config.schema import Config, DeviceConfig, ModelConfig, PipelineConfig, RuntimeConfig
 from edged.config.shorthand import Sources
-from edged.config.walk import BAD, Problems, as_table, join
+from edged.config.words import BAD, Problems, as_table, join, unknown_keys
 from edged.errors import ConfigError, Problem
 
 if sys.version_info >= (3, 11):
@@ -119,7 +119,7 @@ def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | Non
     """As `loads`, of plain values (parsed TOML or JSON)."""
     base = Path(os.path.abspath(base or "."))
     problems: Problems = []
-    walk.unknown_keys(data, ("schema", "device", "runtime", *_GROUPS), "", problems)
+    unknown_keys(data, ("schema", "device", "runtime", *_GROUPS), "", problems)
     walk.convert(data.get("schema", 1), msgspec.inspect.type_info(Literal[1]), "schema", problems)
     draft = Draft(data)
     draft.runtime = _section(data, "runtime", RuntimeConfig(), problems)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edged.config.schema import Config
-from edged.config.walk import join, show, suggest
+from edged.config.words import join, show, suggest
 from edged.errors import ConfigError, EdgedError, Problem
 from edged.models.load import load_model
 from edged.models.model import Model

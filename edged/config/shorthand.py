@@ -10,7 +10,7 @@ from typing import Any
 
 from edged.config.backends import URL, URL_HINT, backend
 from edged.config.schema import Backend
-from edged.config.walk import BAD, Problems, join, show, suggest
+from edged.config.words import BAD, Problems, join, show, suggest
 from edged.errors import Problem
 
 _CAMERA = re.compile(r"/dev/video[0-9]+", re.A)

@@ -78,7 +78,7 @@ def damaged(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def keys_of(path: str) -> list[str | int]:
-    """The inverse of walk.join."""
+    """The inverse of words.join."""
     token = re.compile(
         r"\.?(?:(?P<bare>[A-Za-z0-9_-]+)|(?P<quoted>\"(?:[^\"\\]|\\.)*\")|\[(?P<index>\d+)\])", re.A
     )

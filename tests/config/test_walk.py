@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from edged.config.walk import BAD, join, show, struct, suggest
+from edged.config.walk import struct
+from edged.config.words import BAD, join, show, suggest
 from edged.errors import Problem
 from tests.config.toys import Lamp, OddOptions, Shade, ToyOptions
 
