@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from edged.errors import SourceError
 from edged.frames import FrameSpec, PixelFormat
 from edged.interfaces import EndOfStream
-from edged.sources._containers import stated_size
+from edged.sources._containers import size_before_cut
 
 Fail = Callable[[str, str], SourceError]  # (what is wrong, remedy): names the source
 
@@ -58,8 +58,8 @@ class ClipCapture:
         if size == 0:
             raise self._fail(f"cannot use {self._path}: it is empty (0 bytes)", "replace it")
         if not any(self.handle.open(self._path, *how) for how in self._ways()):
-            wanted = stated_size(self._path)
-            if wanted is not None and wanted > size:
+            wanted = size_before_cut(self._path)
+            if wanted is not None:
                 raise self._fail(
                     f"cannot open {self._path}: it is cut off ({size} of {wanted} bytes)", "copy it again"
                 )
@@ -113,11 +113,11 @@ class ClipCapture:
     def _refuse_incomplete(self) -> None:
         """Raise when the file ended early: frames are missing and so are bytes, or nothing could be decoded."""
         promised = int(self.handle.get(self._cv2.CAP_PROP_FRAME_COUNT))
-        size, wanted = os.path.getsize(self._path), stated_size(self._path)
-        if wanted is not None and wanted > size and self._decoded < promised:
+        wanted = size_before_cut(self._path)
+        if wanted is not None and self._decoded < promised:
             raise self._fail(
                 f"has a truncated file: {self._path} ends at frame {self._decoded} of {promised} "
-                f"({size} of {wanted} bytes)",
+                f"({os.path.getsize(self._path)} of {wanted} bytes)",
                 "copy the file again, or cut it to what is there: ffmpeg -i FILE -c copy NEW",
             )
         if self._decoded == 0:

@@ -20,8 +20,10 @@ _BOXES = frozenset(
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
-def stated_size(path: str) -> int | None:
-    """The least bytes the file must have by its outermost chunks; None: unknown format or not stated.
+def size_before_cut(path: str) -> int | None:
+    """The bytes that a cut-off file had at least, by its outermost chunks.
+
+    None: nothing is missing, or the format is unknown, or states no size.
 
     Raises OSError.
     """
@@ -33,7 +35,7 @@ def stated_size(path: str) -> int | None:
         if head[4:8] in _BOXES:
             return _chunks(f, have, _box)
         if head[:4] == _EBML:
-            return _matroska(f)
+            return _matroska(f, have)
     return None
 
 
@@ -66,7 +68,7 @@ def _box(head: bytes, at: int) -> int | None:
     return at + size if size >= 8 else None
 
 
-def _matroska(f: BinaryIO) -> int | None:
+def _matroska(f: BinaryIO, have: int) -> int | None:
     """Past the EBML header, the segment."""
     f.seek(4)
     header = _number(f)
@@ -76,7 +78,7 @@ def _matroska(f: BinaryIO) -> int | None:
     if f.read(4) != _SEGMENT:
         return None
     size = _number(f)
-    return None if size is None else f.tell() + size
+    return f.tell() + size if size is not None and f.tell() + size > have else None
 
 
 def _number(f: BinaryIO) -> int | None:

@@ -92,7 +92,7 @@ class ImagesSource(SlotSource):
             if not path.is_dir():
                 path.stat()
                 return [path]
-            files = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES)
+            files = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES and f.is_file())
         except OSError as e:
             raise self.os_error(path, e) from e
         if not files:

@@ -84,6 +84,7 @@ class PatternSource(SlotSource):
         self.options = options
         self._count = 0
         self._background: tuple[U8, ...] = ()
+        self._object: tuple[U8, ...] = ()
         self._drawn: dict[int, Box] = {}  # slot -> where the object is in it; absent: nothing of ours is
 
     @property
@@ -99,10 +100,12 @@ class PatternSource(SlotSource):
 
     def _start(self) -> None:
         self._count, self._drawn = 0, {}
-        self._background = background(self.options.size, self.options.format, self.options.seed)
+        size, form = self.options.size, self.options.format
+        self._background = background(size, form, self.options.seed)
+        self._object = object_planes(object_box(0, size)[2:], form)
 
     def _close(self) -> None:
-        self._background, self._drawn = (), {}
+        self._background, self._object, self._drawn = (), (), {}
 
     def _advance(self, timeout_s: float) -> float | None:
         if self.options.frames is not None and self._count >= self.options.frames:
@@ -111,12 +114,13 @@ class PatternSource(SlotSource):
         return at / self.options.rate if self.options.rate else 0.0
 
     def _fill(self, slot: int, planes: tuple[U8, ...]) -> dict[str, Any]:
-        box = object_box(self._count - 1, self.options.size, self.options.seed)
-        before = self._drawn.get(slot, (0, 0, *self.options.size))
-        for plane, ground in zip(planes, self._background, strict=True):
-            part = _part(plane, before, self.options.size)
+        size = self.options.size
+        box = object_box(self._count - 1, size, self.options.seed)
+        before = self._drawn.get(slot, (0, 0, *size))
+        for plane, ground, thing in zip(planes, self._background, self._object, strict=True):
+            part = _part(plane, before, size)
             plane[part] = ground[part]
-        draw_object(planes, self.options.format, box)
+            plane[_part(plane, box, size)] = thing
         self._drawn[slot] = box
         return {"box": list(box)}
 
@@ -141,13 +145,12 @@ def background(size: tuple[int, int], form: PixelFormat, seed: int) -> tuple[U8,
     return planes
 
 
-def draw_object(planes: tuple[U8, ...], form: PixelFormat, box: Box) -> None:
-    """Fill the box (even figures) with the object's colour."""
-    x, y, w, h = box
-    first = planes[0][y : y + h, x : x + w]
+def object_planes(size: tuple[int, int], form: PixelFormat) -> tuple[U8, ...]:
+    """The planes of the object alone; `size` (w, h) is even."""
+    planes = tuple(np.empty(p.shape, np.uint8) for p in FrameSpec(*size, form).planes)
+    first = planes[0]
     if form is PixelFormat.NV12:
-        first[...] = _YELLOW_Y
-        planes[1][y // 2 : (y + h) // 2, x // 2 : (x + w) // 2] = (_YELLOW_U, _YELLOW_V)
+        first[...], planes[1][...] = _YELLOW_Y, (_YELLOW_U, _YELLOW_V)
     elif form in (PixelFormat.YUYV, PixelFormat.UYVY):
         luma = 0 if form is PixelFormat.YUYV else 1
         first[:, :, luma] = _YELLOW_Y
@@ -157,3 +160,4 @@ def draw_object(planes: tuple[U8, ...], form: PixelFormat, box: Box) -> None:
         first[...] = _YELLOW_GREY
     else:
         first[...] = _YELLOW_BGR if form is PixelFormat.BGR else _YELLOW_BGR[::-1]
+    return planes

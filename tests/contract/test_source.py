@@ -1,0 +1,244 @@
+"""What every source does, the fake included."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edged.errors import SourceError
+from edged.frames import Frame
+from edged.interfaces import EndOfStream, Source
+from edged.memory import Slots
+from edged.sources.fake import FakeOptions, FakeSource
+from edged.sources.images import ImagesOptions, ImagesSource
+from edged.sources.pattern import PatternOptions, PatternSource
+from edged.sources.video import VideoOptions, VideoSource
+from tests.sources.make import slots, started, write_clip, write_pictures
+
+COUNT = 6  # pictures that every source here has
+RATE = 200.0  # of the live ones, pictures a second
+
+# folder, live -> a source of COUNT pictures
+Make = Callable[[Path, bool], Source]
+
+
+def _fake(folder: Path, live: bool) -> Source:
+    return FakeSource("f", FakeOptions(live=live, script=tuple(range(COUNT))))
+
+
+def _images(folder: Path, live: bool) -> Source:
+    write_pictures(folder / "pictures", [(8, 6)] * COUNT)
+    return ImagesSource("i", ImagesOptions(path=str(folder / "pictures"), rate=RATE if live else None))
+
+
+def _video(folder: Path, live: bool) -> Source:
+    path = write_clip(folder / "clip.avi", COUNT, RATE)
+    return VideoSource("v", VideoOptions(path=str(path), pace="realtime" if live else "max"))
+
+
+def _pattern(folder: Path, live: bool) -> Source:
+    return PatternSource("p", PatternOptions(size=(32, 16), frames=COUNT, rate=RATE if live else None))
+
+
+@pytest.fixture(params=[_fake, _images, _video, _pattern], ids=["fake", "images", "video", "pattern"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[bool], Source]]:
+    made: list[Source] = []
+
+    def one(live: bool) -> Source:
+        made.append(request.param(tmp_path, live))
+        return made[-1]
+
+    yield one
+    for source in made:
+        source.close()
+
+
+@pytest.fixture(params=[False, True], ids=["blocking", "live"])
+def source(request: pytest.FixtureRequest, make: Callable[[bool], Source]) -> Source:
+    return make(bool(request.param))
+
+
+def read(source: Source, limit_s: float = 5.0) -> Frame:
+    """The next frame, waiting for it."""
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        frame = source.read(0.1)
+        if frame is not None:
+            return frame
+    raise AssertionError(f"no frame in {limit_s} s")
+
+
+def read_all(source: Source) -> list[int]:
+    """Sequence numbers to the end."""
+    out: list[int] = []
+    while True:
+        try:
+            frame = read(source)
+        except EndOfStream:
+            return out
+        out.append(frame.seq)
+        frame.release()
+
+
+def test_frames_match_the_spec_and_lie_in_the_slots(source: Source) -> None:
+    spec = source.open()
+    given = slots(spec)
+    source.start(given)
+    frame = read(source)
+    assert frame.spec == spec
+    assert [p.shape for p in frame.planes] == [p.shape for p in spec.planes]
+    inside = [
+        b.ctypes.data <= p.ctypes.data < b.ctypes.data + b.nbytes for p in frame.planes for b in given.buffers
+    ]
+    assert sum(inside) == len(frame.planes)
+    frame.release()
+
+
+def test_all_frames_come_in_order_and_then_the_end_again_and_again(source: Source) -> None:
+    started(source)
+    assert read_all(source) == list(range(COUNT))
+    for _ in range(2):
+        with pytest.raises(EndOfStream):
+            source.read(0.0)
+
+
+def test_a_frame_is_a_lease_of_the_caller(source: Source) -> None:
+    given = started(source)
+    frame = read(source)
+    assert given.in_use == 1
+    frame.retain()
+    frame.release()
+    assert given.in_use == 1
+    frame.release()
+    assert given.in_use == 0
+
+
+def test_a_frame_outlives_its_source(source: Source) -> None:
+    started(source)
+    frame = read(source)
+    before = [p.copy() for p in frame.planes]
+    source.close()
+    assert all((a == b).all() for a, b in zip(before, frame.planes, strict=True))
+    frame.release()
+
+
+def test_times_rise_and_utc_agrees_with_the_monotonic_clock(source: Source) -> None:
+    started(source)
+    begin, last = time.monotonic_ns(), 0
+    for _ in range(COUNT):
+        frame = read(source)
+        now, utc = time.monotonic_ns(), time.time_ns()
+        assert begin <= frame.captured_mono_ns <= now
+        assert frame.captured_mono_ns > last
+        last = frame.captured_mono_ns
+        assert abs((utc - frame.captured_at_ns) - (now - last)) < 50_000_000
+        frame.release()
+
+
+def test_without_a_free_slot_a_blocking_source_waits_and_loses_nothing(
+    make: Callable[[bool], Source],
+) -> None:
+    source = make(False)
+    assert not source.live
+    given = started(source, 2)
+    held = [read(source), read(source)]
+    begin = time.monotonic()
+    assert source.read(0.05) is None
+    assert time.monotonic() - begin >= 0.05
+    assert source.read(0.0) is None
+    for frame in held:
+        frame.release()
+    assert read_all(source) == list(range(2, COUNT))
+    assert given.in_use == 0
+
+
+def test_without_a_free_slot_a_live_source_loses_pictures_and_counts_them(
+    make: Callable[[bool], Source],
+) -> None:
+    source = make(True)
+    assert source.live
+    started(source, 1)
+    held = read(source)
+    assert held.seq == 0
+    ended = False
+    try:
+        source.read(1.5 / RATE)
+    except EndOfStream:  # one that is not paced is through at once
+        ended = True
+    held.release()
+    rest = read_all(source)
+    assert 1 not in rest
+    assert ended == (not rest)
+    assert rest == sorted(rest)
+
+
+def test_a_read_ends_in_time(make: Callable[[bool], Source]) -> None:
+    source = make(True)
+    started(source)
+    begin = time.monotonic()
+    for _ in range(COUNT + 20):
+        try:
+            frame = source.read(0.001)
+        except EndOfStream:
+            break
+        if frame is not None:
+            frame.release()
+    assert time.monotonic() - begin < 2.0
+
+
+def test_it_opens_again_after_close(source: Source) -> None:
+    for _ in range(2):
+        started(source)
+        frame = read(source)
+        assert frame.seq == 0
+        frame.release()
+        source.close()
+
+
+def test_close_is_legal_twice_in_every_state(source: Source) -> None:
+    def nothing() -> None:
+        return
+
+    def opened() -> None:
+        source.open()
+
+    def running() -> None:
+        started(source)
+
+    def reading() -> None:
+        started(source)
+        read(source).release()
+
+    def ended() -> None:
+        started(source)
+        read_all(source)
+
+    for state in (nothing, opened, running, reading, ended):
+        state()
+        source.close()
+        source.close()
+
+
+def test_calls_out_of_order_are_refused(source: Source) -> None:
+    with pytest.raises(SourceError, match="not open"):
+        source.read(0.0)
+    spec = source.open()
+    with pytest.raises(SourceError, match="open already"):
+        source.open()
+    with pytest.raises(SourceError, match="not started"):
+        source.read(0.0)
+    source.start(slots(spec))
+    with pytest.raises(SourceError, match="started already"):
+        source.start(slots(spec))
+    source.close()
+    with pytest.raises(SourceError, match="not open"):
+        source.start(slots(spec))
+
+
+def test_slots_that_are_too_small_are_refused(source: Source) -> None:
+    spec = source.open()
+    with pytest.raises(SourceError, match=f"takes {spec.nbytes}"):
+        source.start(Slots("small", [b[: spec.nbytes - 1] for b in slots(spec).buffers]))
