@@ -60,6 +60,10 @@ class Mailbox:
             old.release()
         return True
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def peek_locked(self) -> Frame | None:
         """The frame held, for a runner that chooses among mailboxes. Call with the bell's condition held."""
         return self._frame

@@ -231,6 +231,11 @@ class Slots:
         if self.on_release is not None:
             self.on_release(index)
 
+    def wait_all_free(self, timeout_s: float) -> bool:
+        """Wait until every lease has been released; False on timeout."""
+        with self.lock:
+            return self._available.wait_for(lambda: len(self._free) == len(self.buffers), timeout_s)
+
     def reset(self) -> None:
         """Take every slot back (the source restarted): outstanding leases die, late releases are ignored."""
         with self.lock:

@@ -175,7 +175,10 @@ def decode(data: bytes, encoding: Encoding | None = None) -> Body:
     """
     if encoding is None:
         encoding = "json" if data[:1] == b"{" else "msgpack"
-    body: Body = _DECODE[encoding](data)
+    try:
+        body: Body = _DECODE[encoding](data)
+    except (UnicodeDecodeError, RecursionError) as e:  # what damaged or hostile bytes reach
+        raise msgspec.DecodeError(f"not a message: {e}") from e
     return body
 
 

@@ -32,7 +32,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "engines": {
         "onnxruntime": "edged.engines.onnxruntime:OnnxRuntimeEngine",
     },
-    # Class(model: Model) -> Parser; Options: the parser's own keys of [output]
+    # Class(model: Model) -> Parser; Options: the parser's own keys of [output]; optional: task, recognize
     "parsers": {
         "classification": "edged.parsers.classification:ClassificationParser",
         "yolox": "edged.parsers.yolox:YoloxParser",

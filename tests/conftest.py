@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything imports onnxruntime
+
 from edged.memory import Slots
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

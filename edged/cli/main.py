@@ -15,7 +15,6 @@ COMMANDS: dict[str, str] = {
     "run": "edged.cli.run",
     "check": "edged.cli.check",
     "schema": "edged.cli.schema",
-    "bench": "edged.cli.bench",
     "model": "edged.cli.model",
 }
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from edged.errors import DeviceError
+from edged.interfaces import Event
 
 # far above what a runner queues (a few calls a frame, two frames); reaching it means that nobody waits
 MAX_QUEUED = 64
@@ -22,10 +24,11 @@ _log = logging.getLogger(__name__)
 class CpuEvent:
     """A point in a CpuStream. Made by `CpuStream.record`; waited on by the stream's owner."""
 
-    __slots__ = ("_error", "_gate", "done")
+    __slots__ = ("_error", "_gate", "at_ns", "done")
 
     def __init__(self) -> None:
         self.done = False
+        self.at_ns = 0  # CLOCK_MONOTONIC, once done
         self._error: BaseException | None = None
         self._gate = threading.Lock()  # a bare lock wakes its waiter faster than threading.Event
         self._gate.acquire()
@@ -43,6 +46,7 @@ class CpuEvent:
 
     def finish(self, error: BaseException | None) -> None:
         """Called once, by the stream's thread."""
+        self.at_ns = time.monotonic_ns()
         self._error = error
         self.done = True
         self._gate.release()
@@ -73,6 +77,10 @@ class CpuStream:
         event = CpuEvent()
         self._put(event)
         return event
+
+    def elapsed_ms(self, start: Event, end: Event) -> float:
+        """Time between two events of this stream that have both been waited for."""
+        return (cast(CpuEvent, end).at_ns - cast(CpuEvent, start).at_ns) / 1e6
 
     def synchronize(self) -> None:
         """Wait for all work queued so far; raises what it raised and no event has taken."""

@@ -6,7 +6,7 @@ The two are apart so that a GPU kernel can replace the first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from edged.frames import F32, Geometry
 from edged.messages import Mask, Tensor
+from edged.tensors import TensorSpec
 
 I32 = npt.NDArray[np.int32]
 Outputs = Mapping[str, npt.NDArray[Any]]
@@ -66,6 +67,10 @@ class Parser(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]: ...
+    def check(self, outputs: Sequence[TensorSpec]) -> None:
+        """Once, at load, with the engine's outputs (batch dimension included). Raises ModelError."""
+        ...
+
     def decode(self, outputs: Outputs) -> Candidates:
         """Outputs of one frame: name -> array with the batch dimension removed."""
         ...

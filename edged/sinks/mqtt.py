@@ -109,6 +109,7 @@ class MqttSink:
 
     Options: ClassVar[type[MqttOptions]] = MqttOptions
     DELIVER: ClassVar[str] = "latest"
+    REMOTE: ClassVar[bool] = True  # the daemon starts without its broker
 
     def __init__(self, name: str, options: MqttOptions, identity: Identity) -> None:
         self.name = name

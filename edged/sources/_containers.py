@@ -72,7 +72,7 @@ def _matroska(f: BinaryIO, have: int) -> int | None:
     """Past the EBML header, the segment."""
     f.seek(4)
     header = _number(f)
-    if header is None:
+    if header is None or header > have:
         return None
     f.seek(header, os.SEEK_CUR)
     if f.read(4) != _SEGMENT:

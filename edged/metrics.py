@@ -1,0 +1,119 @@
+"""Counters and latency histograms of fixed size: nothing grows however long the daemon runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import msgspec
+
+_LOW_S = 1e-6
+_PER_FACTOR = 1 / math.log(1.04)  # neighbouring buckets differ by 4%
+_BUCKETS = int(math.log(1000 / _LOW_S) * _PER_FACTOR) + 2  # up to 1000 s
+
+
+class Quantiles(msgspec.Struct, frozen=True):
+    """A histogram's reading in milliseconds; quantiles are within 4%, mean and max exact."""
+
+    count: int = 0
+    mean_ms: float = 0.0
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+    p999_ms: float = 0.0
+    max_ms: float = 0.0
+
+
+class Histogram:
+    """Logarithmic buckets from 1 us to 1000 s. Written by one thread at a time, read by any."""
+
+    __slots__ = ("_counts", "count", "max_s", "sum_s")
+
+    def __init__(self) -> None:
+        self._counts = [0] * _BUCKETS
+        self.count = 0
+        self.sum_s = 0.0
+        self.max_s = 0.0
+
+    def record(self, seconds: float) -> None:
+        index = int(math.log(seconds / _LOW_S) * _PER_FACTOR) + 1 if seconds > _LOW_S else 0
+        self._counts[min(index, _BUCKETS - 1)] += 1
+        self.count += 1
+        self.sum_s += seconds
+        if seconds > self.max_s:
+            self.max_s = seconds
+
+    def quantile(self, q: float) -> float:
+        """Seconds below which a share `q` of the records lies (upper edge of its bucket)."""
+        rank = math.ceil(q * self.count)
+        if rank <= 0:
+            return 0.0
+        seen = 0
+        for index, n in enumerate(self._counts):
+            seen += n
+            if seen >= rank:
+                return float(min(_LOW_S * math.exp(index / _PER_FACTOR), self.max_s))
+        return self.max_s
+
+    def quantiles(self) -> Quantiles:
+        if not self.count:
+            return Quantiles()
+        p50, p99, p999 = (round(self.quantile(q) * 1e3, 3) for q in (0.5, 0.99, 0.999))
+        mean = round(self.sum_s / self.count * 1e3, 3)
+        return Quantiles(self.count, mean, p50, p99, p999, round(self.max_s * 1e3, 3))
+
+    def clear(self) -> None:
+        self._counts = [0] * _BUCKETS
+        self.count, self.sum_s, self.max_s = 0, 0.0, 0.0
+
+
+class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """offered = inferred + dropped + failed, once the pipeline is drained.
+
+    `lost` are pictures the source missed before they were offered (no free slot, driver). `stages`:
+    wait (capture to runner), infer (launch to completion: preprocess and engine), preprocess and engine
+    on their own, parse, age (capture to hand-over to the sinks).
+    """
+
+    source: str
+    model: str
+    state: str
+    offered: int
+    dropped: int
+    inferred: int
+    failed: int
+    lost: int
+    rejected: int
+    detections: int
+    fps: float
+    stages: Mapping[str, Quantiles]
+
+
+class SinkCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """offered = published + replaced + failed + held."""
+
+    state: str
+    offered: int
+    published: int
+    replaced: int
+    failed: int
+    held: int
+
+
+class RegionUse(msgspec.Struct, frozen=True):
+    """An admitted region: bytes planned, bytes handed out (its high-water mark), slots in use at most."""
+
+    nbytes: int
+    used_bytes: int
+    slots: int = 0
+    slots_high_water: int = 0
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """What is observed at one moment; the supervisor makes it, anyone may read it."""
+
+    at: int
+    wall_s: float
+    pipelines: Mapping[str, PipelineCounts]
+    sinks: Mapping[str, SinkCounts]
+    regions: Mapping[str, RegionUse]
+    errors: tuple[str, ...] = ()
