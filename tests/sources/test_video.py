@@ -158,8 +158,8 @@ def test_what_is_no_video_is_refused_at_open(tmp_path: Path) -> None:
         s.close()
 
 
-def test_a_turned_video_is_copied_and_counted(tmp_path: Path) -> None:
-    """A phone's upright video: OpenCV turns the picture into memory of its own."""
+def test_a_turned_video_arrives_upright_in_the_slot(tmp_path: Path) -> None:
+    """A phone's upright video: OpenCV 5.0 turns the picture into memory of its own, 4.10 into ours."""
     path = write_clip(tmp_path / "c.mp4", codec="mp4v")
     data = bytearray(path.read_bytes())
     matrix = data.index(b"tkhd") + 44  # ISO/IEC 14496-12, 8.3.2
@@ -170,7 +170,7 @@ def test_a_turned_video_is_copied_and_counted(tmp_path: Path) -> None:
     frame = s.read(0.0)
     assert frame is not None
     assert (frame.spec.width, frame.spec.height) == CLIP_SIZE[::-1]
-    assert s.copies == 1
+    assert s.copies == (1 if int(cv2.__version__.split(".")[0]) >= 5 else 0)
     assert np.abs(frame.planes[0][..., 0] - np.rot90(picture(0)[..., 0], -1).astype(float)).max() < 10
     frame.release()
     s.close()
