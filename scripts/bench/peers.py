@@ -169,6 +169,8 @@ def show(data: dict[str, Any]) -> None:
         if row["error"]:
             print(f"{'':34}  stopped after {len(speeds)} rounds: {row['error']}")
     for us, row in data["ratios"].items():
+        if not row:
+            continue
         print(f"\n{us}, times as fast as (median of ratios within a round)")
         for them, ratio in row.items():
             print(f"  {them:32}{ratio:9.2f}")
