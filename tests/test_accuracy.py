@@ -142,7 +142,8 @@ def unmatched(a: Found, b: Found) -> list[tuple[int, float]]:
     return alone + [(c, s) for c, s, _ in left]
 
 
-@pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.soak)])
+# the whole clip takes the reference half a minute, two on a busy machine
+@pytest.mark.parametrize("every", [8, pytest.param(1, marks=[pytest.mark.soak, pytest.mark.timeout(600)])])
 def test_a_clip_gives_the_persons_and_boxes_of_the_reference(
     every: int, yolox: Path, vtest: Path, tmp_path: Path
 ) -> None:
