@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from edged.errors import SourceError
-from edged.frames import FrameSpec, PixelFormat
+from edged.frames import U8, FrameSpec, PixelFormat
 from edged.interfaces import EndOfStream
 from edged.sources._containers import size_before_cut
 
@@ -23,13 +23,15 @@ STALL_S = 5.0  # a camera that delivers nothing for so long has failed
 
 
 class Capture(Protocol):
-    """Used by one thread. `handle` is the cv2.VideoCapture whose `retrieve` gives the picture."""
-
-    handle: Any
+    """Used by one thread."""
 
     def open(self) -> FrameSpec: ...
     def start(self) -> None: ...
     def advance(self, timeout_s: float) -> float | None: ...
+    def retrieve(self, plane: U8) -> U8 | None:
+        """The picture, in `plane` where OpenCV can; None: it cannot be decoded."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -37,6 +39,15 @@ def _spec(cv2: Any, handle: Any) -> FrameSpec | None:
     """The size that a capture says; None when it says none."""
     w, h = int(handle.get(cv2.CAP_PROP_FRAME_WIDTH)), int(handle.get(cv2.CAP_PROP_FRAME_HEIGHT))
     return FrameSpec(w, h, PixelFormat.BGR) if w > 0 and h > 0 else None
+
+
+def _retrieve(cv2: Any, handle: Any, plane: U8) -> U8 | None:
+    """OpenCV says in two ways that a picture cannot be decoded: False, and for some formats an exception."""
+    try:
+        ok, picture = handle.retrieve(plane)
+    except cv2.error:
+        return None
+    return picture if ok else None
 
 
 class ClipCapture:
@@ -110,6 +121,9 @@ class ClipCapture:
         self._last_s = at
         return self._media_s
 
+    def retrieve(self, plane: U8) -> U8 | None:
+        return _retrieve(self._cv2, self.handle, plane)
+
     def _refuse_incomplete(self) -> None:
         """Raise when the file ended early: frames are missing and so are bytes, or nothing could be decoded."""
         promised = int(self.handle.get(self._cv2.CAP_PROP_FRAME_COUNT))
@@ -139,6 +153,7 @@ class CameraCapture:
         self._cv2, self._path, self._size, self._rate, self._fail = cv2, path, size, rate, fail
         self.handle = cv2.VideoCapture()
         self._heard = 0.0  # when the last picture came (time.monotonic)
+        self._waiting = False  # a picture was grabbed and not retrieved: OpenCV grabs no other before
 
     def open(self) -> FrameSpec:
         if not stat.S_ISCHR(os.stat(self._path).st_mode):
@@ -161,12 +176,13 @@ class CameraCapture:
         spec = _spec(self._cv2, self.handle)
         if spec is None or not self.handle.grab():
             raise self._fail(f"gets no picture from {self._path}", "check the cable, or another size or rate")
+        self._waiting = True
         return spec
 
     def start(self) -> None:
         """Drop what the driver kept since open: those pictures are old."""
         for _ in range(8):  # OpenCV has 4 buffers, and more may come meanwhile
-            if self._grab(0.0) is False:
+            if not self._grab(0.0):
                 break
         self._heard = time.monotonic()
 
@@ -185,10 +201,17 @@ class CameraCapture:
     def _grab(self, timeout_s: float) -> bool:
         # waitAny takes 0 for no limit; it grabs when a picture is ready
         try:
+            if self._waiting:
+                self.handle.retrieve()
             ready, _ = self._cv2.VideoCapture_waitAny([self.handle], max(1, round(timeout_s * 1e9)))
         except self._cv2.error as e:
             raise self._fail(f"lost {self._path}: {e.err}", "is it unplugged? v4l2-ctl --list-devices") from e
-        return bool(ready)
+        self._waiting = bool(ready)
+        return self._waiting
+
+    def retrieve(self, plane: U8) -> U8 | None:
+        self._waiting = False
+        return _retrieve(self._cv2, self.handle, plane)
 
     def close(self) -> None:
         with suppress(self._cv2.error):  # a device that is gone

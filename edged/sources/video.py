@@ -118,10 +118,10 @@ class VideoSource(SlotSource):
     def _fill(self, slot: int, planes: tuple[U8, ...]) -> dict[str, Any] | None:
         assert self._capture is not None
         plane = planes[0]
-        ok, picture = self._capture.handle.retrieve(plane)
-        if not ok and self.options.camera:  # a JPEG that was damaged on the cable
+        picture = self._capture.retrieve(plane)
+        if picture is None and self.options.camera:  # a JPEG that was damaged on the cable
             return None
-        if not ok:
+        if picture is None:
             raise self.error(f"cannot decode a picture of {self.options.path}", "check the file with ffprobe")
         # OpenCV fills the array it is given when size and type match; else it returns another one
         if picture.ctypes.data != plane.ctypes.data:
