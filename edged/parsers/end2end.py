@@ -14,7 +14,7 @@ from edged.parsers.select import BoxOptions, BoxParser
 from edged.tensors import TensorSpec
 
 _MOST_ROWS = 1000  # such models give 100 to 300; beyond this it is another layout
-_MOST_CLASSES = 1e6  # a class number above is none
+MOST_CLASSES = 1e6  # a class number above is none
 
 
 class EndToEndParser(BoxParser):
@@ -69,7 +69,7 @@ class EndToEndParser(BoxParser):
         with np.errstate(all="ignore"):
             best, rejected = self.strongest(layout.as_float32(rows[:, 4]))
             found = layout.as_float32(rows[best])
-            classed = (found[:, 5] >= 0) & (found[:, 5] <= _MOST_CLASSES)
+            classed = (found[:, 5] >= 0) & (found[:, 5] <= MOST_CLASSES)
             rejected += len(found) - int(np.count_nonzero(classed))
             found = found[classed]
             return self.candidates(found[:, :4] * self._scale, found[:, 4], np.rint(found[:, 5]), rejected)

@@ -8,6 +8,7 @@ import numpy as np
 
 from edged.models.model import Model
 from edged.parsers.base import Candidates, Outputs
+from edged.parsers.end2end import MOST_CLASSES
 from edged.parsers.select import BoxOptions, BoxParser, strongest
 from edged.tensors import TensorSpec
 
@@ -28,4 +29,7 @@ class FakeParser(BoxParser):
         with np.errstate(all="ignore"):
             best, rejected = strongest(self.found[:, 4], self.score_threshold, self.max_candidates)
             found = self.found[best]
+            classed = (found[:, 5] >= 0) & (found[:, 5] <= MOST_CLASSES)  # False for NaN
+            rejected += len(found) - int(np.count_nonzero(classed))
+            found = found[classed]
             return self.candidates(found[:, :4], found[:, 4], found[:, 5], rejected)
