@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "check": "edged.cli.check",
     "schema": "edged.cli.schema",
     "model": "edged.cli.model",
+    "bench": "edged.cli.bench",
 }
 
 
@@ -41,6 +43,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(e.exit_code)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of our output went away (head, less)
-        sys.stderr.close()
+    except BrokenPipeError:  # the reader of our output went away (head, less): what is left goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.OK)

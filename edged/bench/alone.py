@@ -1,0 +1,161 @@
+"""The engine alone: the same file and session options in a bare loop, its input in place. The limit.
+
+Nothing else runs: no source, no preprocessing, no parser, no publisher, no second thread a runner.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edged.bench.prepare import model_entry
+from edged.bench.recorder import LEAST_FRAMES, quantiles
+from edged.bench.replay import Clip, one_frame
+from edged.bench.results import EngineRun
+from edged.config.schema import Config
+from edged.devices.cpu import CpuDevice
+from edged.engines.choose import make_engine
+from edged.errors import EdgedError
+from edged.interfaces import Event, Execution
+from edged.memory import Want
+from edged.models.model import Model
+
+WARM_UP_S = 0.2
+MAX_RUNS = 1 << 17
+
+
+class _Now:
+    """An event of an inline stream: done when it is made."""
+
+    def __init__(self) -> None:
+        self.at_ns = time.monotonic_ns()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        return True
+
+
+class InlineStream:
+    """Runs each call at once in the caller's thread, so that a loop pays for no hand-over."""
+
+    def call(self, fn: Callable[..., object], *args: Any) -> None:
+        fn(*args)
+
+    def record(self) -> Event:
+        return _Now()
+
+    def elapsed_ms(self, start: Event, end: Event) -> float:
+        """Of events of this stream."""
+        assert isinstance(start, _Now)
+        assert isinstance(end, _Now)
+        return (end.at_ns - start.at_ns) / 1e6
+
+    def synchronize(self) -> None:
+        """Nothing is ever waiting."""
+
+    def close(self) -> None:
+        """It has nothing."""
+
+
+class Alone:
+    """As many engines as the configuration has instances, loaded once. A context manager; used by one thread."""
+
+    def __init__(self, config: Config, model: Model, clip: Clip) -> None:
+        self._model, self._clip = model, clip
+        self._entry = model_entry(config)
+        self._device = CpuDevice()
+        self._stack = ExitStack()
+        self._executions: list[Execution] = []
+        self._times = np.ones((self._entry.instances, MAX_RUNS), np.int64)
+
+    def __enter__(self) -> Alone:
+        with self._stack:
+            for i in range(self._entry.instances):
+                self._executions.append(self._load(f"alone#{i}"))
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._executions.clear()
+        self._stack.close()
+
+    def _load(self, name: str) -> Execution:
+        """An engine bound to memory that holds a real picture, warmed up; closed by the stack."""
+        engine = make_engine(self._model, self._entry)
+        self._stack.callback(engine.close)
+        tensors = (*engine.inputs, *engine.outputs)
+        image = self._model.input
+        (target,) = (t for t in engine.inputs if t.name == image.tensor)
+        preprocess = self._device.preprocessor("", self._clip.spec, target, image)
+        wants = [Want.tensor(t) for t in tensors]
+        region = self._device.region(name, [*wants, *engine.wants(), *preprocess.wants()])
+        self._stack.callback(region.close)
+        views = {t.name: region.tensor(t) for t in tensors}
+        preprocess.bind(region)
+        stream = InlineStream()
+        with one_frame(self._clip) as frame:
+            preprocess.enqueue(frame, views[image.tensor], 0, stream)
+        execution = engine.bind(views, region)
+        self._stack.callback(execution.close)
+        engine.warm_up(execution, stream)
+        return execution
+
+    def run(self, seconds: float) -> EngineRun:
+        """All instances at once, each in a thread of its own, for `seconds` after a warm-up."""
+        loops = [_Loop(e, t, seconds) for e, t in zip(self._executions, self._times, strict=True)]
+        for loop in loops:
+            loop.thread.start()
+        for loop in loops:
+            loop.warm.wait()
+        cpu = time.process_time()
+        for loop in loops:
+            loop.thread.join()
+        cpu = time.process_time() - cpu
+        for loop in loops:
+            if loop.error is not None:
+                raise loop.error
+        runs = sum(loop.runs for loop in loops)
+        return EngineRun(
+            fps=round(sum(loop.runs / loop.took_s for loop in loops), 2),
+            cpu_ms=round(cpu / runs * 1e3, 3),
+            infer=quantiles(np.concatenate([loop.times[: loop.runs] for loop in loops])),
+        )
+
+
+class _Loop:
+    """One instance: infer, infer, infer."""
+
+    def __init__(self, execution: Execution, times: npt.NDArray[np.int64], seconds: float) -> None:
+        self.times = times
+        self.warm = threading.Event()
+        self.runs = 0
+        self.took_s = 0.0
+        self.error: EdgedError | None = None
+        self._execution, self._seconds = execution, seconds
+        self.thread = threading.Thread(target=self._run, name="engine alone", daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self._repeat(WARM_UP_S)
+            self.warm.set()
+            self.runs, self.took_s = self._repeat(self._seconds)
+        except EdgedError as e:
+            self.error = e
+        finally:
+            self.warm.set()
+
+    def _repeat(self, seconds: float) -> tuple[int, float]:
+        """Inferences done, and seconds that they took."""
+        stream, enqueue, times = InlineStream(), self._execution.enqueue, self.times
+        begin = before = time.monotonic_ns()
+        end, n = begin + round(seconds * 1e9), 0
+        while (before < end or n < LEAST_FRAMES) and n < len(times):
+            enqueue(stream)
+            now = time.monotonic_ns()
+            times[n], before, n = now - before, now, n + 1
+        return n, (before - begin) / 1e9
