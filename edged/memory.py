@@ -114,12 +114,12 @@ class Region:
                 raise ValueError(f"region {owner}: two wants are called {w.name}")
             self._pieces[w.name] = whole[offset : offset + w.nbytes]
             offset += round_up(w.nbytes)
-        self._unused = set(self._pieces)
+        self._used: dict[str, int] = {}
 
     @property
     def used_bytes(self) -> int:
         """High-water mark: bytes of wants that were handed out (never falls)."""
-        return sum(v.nbytes for k, v in self._pieces.items() if k not in self._unused)
+        return sum(self._used.values())
 
     def bytes(self, name: str) -> U8:
         """The piece called `name` (uint8 view). Refused after `freeze`."""
@@ -129,8 +129,9 @@ class Region:
             raise KeyError(
                 f"region {self.owner} has no {name}; it has {', '.join(self._pieces) or 'nothing'}"
             )
-        self._unused.discard(name)
-        return self._pieces[name]
+        piece = self._pieces[name]
+        self._used[name] = piece.nbytes
+        return piece
 
     def tensor(self, spec: TensorSpec, name: str = "") -> TensorView:
         """The piece `name` (default: the tensor's name) as a tensor."""
@@ -227,7 +228,7 @@ class Slots:
     def put_back(self, index: int) -> None:
         """Called by Lease, holding the lock."""
         self._free.append(index)
-        self._available.notify()
+        self._available.notify_all()  # those who wait for one slot and those who wait for all
         if self.on_release is not None:
             self.on_release(index)
 

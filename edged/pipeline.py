@@ -1,7 +1,11 @@
 """A pipeline: one source through one model to its sinks. Its mailbox, order, filters and counts live here.
 
+    source's thread                runners' threads
+    begin, offer, … close ─► mailbox ─► take_locked … complete ─► in order ─► filters ─► sinks
+
 Several runners (instances of a model) may finish a pipeline's frames out of order; the pipeline hands
-results on in the order in which frames were taken. It starts no thread: `complete` runs in the runner's.
+results on in the order in which frames were taken. It ends when no frame can come any more and the last
+one taken is handed on. It starts no thread.
 """
 
 from __future__ import annotations
@@ -10,7 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+import msgspec
 import numpy as np
 
 from edged.config.schema import PipelineConfig
@@ -19,16 +25,22 @@ from edged.mailbox import Bell, Mailbox
 from edged.messages import Classification, Detection, Identity, Message, ModelId, Result, topic
 from edged.metrics import Histogram, PipelineCounts
 from edged.parsers.base import Parsed
+from edged.units import Report
 
 Offer = Callable[[Message], None]
+Ending = Literal["ended", "faulted"]
 STAGES = ("wait", "preprocess", "engine", "infer", "parse", "age")
+# Jobs given out and not handed on. Results that wait for an older one are held, so there must be a bound; it is
+# above what 16 instances with two in flight and one in parse have at once.
+MAX_AHEAD = 64
 
 
 @dataclass(slots=True, eq=False)
 class Job:
     """One frame on its way through a runner. `order` counts the frames that its pipeline gave out.
 
-    Times are CLOCK_MONOTONIC in ns; `dropped` is the mailbox's count when the frame was taken.
+    Times are CLOCK_MONOTONIC in ns; `dropped` is the mailbox's count when the frame was taken. The frame's
+    lease is its runner's until the device has read it; after that only its facts are used.
     """
 
     pipeline: Pipeline
@@ -38,12 +50,13 @@ class Job:
     taken_ns: int
     launched_ns: int = 0
     done_ns: int = 0
+    parsed_ns: int = 0
     preprocess_ms: float = 0.0
     engine_ms: float = 0.0
 
 
 class Pipeline:
-    """See the module. `limit`: give out at most this many frames (edged run --frames)."""
+    """See the module. `live`: as its source is. `limit`: give out at most this many frames (edged run --frames)."""
 
     def __init__(
         self,
@@ -54,75 +67,118 @@ class Pipeline:
         labels: Sequence[str],
         offers: Sequence[Offer],
         bell: Bell,
+        post: Callable[[Report], None],
         *,
-        live: bool = True,
+        live: bool,
         limit: int | None = None,
     ) -> None:
         self.name = name
         self.config = config
         self.mailbox = Mailbox(bell, live=live)
-        self.state = "starting"
+        self.state: Literal["starting", "running", "ended", "faulted"] = "starting"
         self.on_result: Callable[[Job, Result], None] | None = None  # for measurements
-        self.on_end: Callable[[], None] = lambda: None  # the limit was reached
         self._identity = identity
         self._model = model
         self._labels = tuple(labels)
         self._keep = _class_ids(config.classes, self._labels)
         self._offers = tuple(offers)
+        self._post = post
         self._topic = topic(identity.device, "result", name)
         self._limit = limit
-        self._given = 0
-        self._lock = threading.Lock()  # guards all below
+        self._given = 0  # guarded by the bell's condition
+        self._last_seq = -1  # of the source's thread
+        self.lost = 0  # of the source's thread
+        self._lock = threading.Lock()  # guards all below; taken before the bell's condition
+        self._ending: Ending = "ended"
         self._next = 0
         self._waiting: dict[int, tuple[Job, Parsed | None]] = {}
         self._told_dropped = 0
-        self._last_seq: int | None = None
         self._started_ns = 0
         self._last_ns = 0
         self.inferred = 0
         self.failed = 0
-        self.lost = 0
         self.rejected = 0
         self.detections = 0
         self.times = {stage: Histogram() for stage in STAGES}
 
-    # In the runner's thread, the bell's condition held.
+    # In the source's thread.
+
+    def begin(self) -> None:
+        """Frames will come."""
+        with self._lock:
+            self._say("running")
+
+    def offer(self, frame: Frame, timeout_s: float) -> bool:
+        """Put a frame into the mailbox (see Mailbox.put); gaps in `seq` are what the source lost."""
+        if not self.mailbox.put(frame, timeout_s):
+            return False
+        self.lost += max(0, frame.seq - self._last_seq - 1)
+        self._last_seq = frame.seq
+        return True
+
+    # In any thread.
+
+    def close(self, how: Ending = "ended") -> None:
+        """No frame comes any more; what was accepted is still finished, and then the pipeline has ended so."""
+        with self._lock:
+            if how == "faulted":
+                self._ending = how
+            self.mailbox.close()
+            self._end_if_over()
+
+    def drop(self) -> None:
+        """Close, and drop the frame that waits, counted."""
+        with self._lock:
+            self.mailbox.close()
+            self.mailbox.drain()
+            self._end_if_over()
+
+    # In a runner's thread, the bell's condition held.
+
+    def ready_locked(self) -> bool:
+        """Whether `take_locked` would give a job."""
+        return self.mailbox.peek_locked() is not None and self._given - self._next < MAX_AHEAD
 
     def take_locked(self) -> Job | None:
         """The next job, or None. The frame's lease goes with it."""
-        if self._limit is not None and self._given >= self._limit:
-            return None
-        frame = self.mailbox.take_locked()
+        frame = self.mailbox.take_locked() if self.ready_locked() else None
         if frame is None:
             return None
         job = Job(self, frame, self._given, self.mailbox.dropped, time.monotonic_ns())
         self._given += 1
+        if self._given == self._limit:
+            self.mailbox.close_locked()
         return job
 
-    @property
-    def limit_reached(self) -> bool:
-        return self._limit is not None and self._given >= self._limit
-
-    # In the runner's thread.
+    # In a runner's thread.
 
     def complete(self, job: Job, parsed: Parsed | None) -> None:
         """Take a finished job (None: its inference failed) and hand on what is now in order."""
+        job.parsed_ns = time.monotonic_ns()
         with self._lock:
+            was_full = self._given - self._next >= MAX_AHEAD
             self._waiting[job.order] = (job, parsed)
             while self._next in self._waiting:
                 self._hand_on(*self._waiting.pop(self._next))
                 self._next += 1
-            over = self._limit is not None and self._next == self._limit
-        if over:
-            self.mailbox.close()
-            self.mailbox.drain()
-            self.on_end()
+            self._end_if_over()
+        if was_full:
+            self.mailbox.bell.ring()
+
+    # With the lock held.
+
+    def _say(self, state: Literal["running", "ended", "faulted"]) -> None:
+        self.state = state
+        self._post(Report(f"pipeline {self.name}", state))
+
+    def _end_if_over(self) -> None:
+        box = self.mailbox
+        with box.bell.condition:
+            over = box.closed and box.peek_locked() is None and self._given == self._next
+        if over and self.state not in ("ended", "faulted"):
+            self._say(self._ending)
 
     def _hand_on(self, job: Job, parsed: Parsed | None) -> None:
-        frame = job.frame
-        if self._last_seq is not None:
-            self.lost += max(0, frame.seq - self._last_seq - 1 - (job.dropped - self._told_dropped))
-        self._last_seq = frame.seq
         if parsed is None:
             self.failed += 1
             return
@@ -131,21 +187,24 @@ class Pipeline:
         message = Message(self._topic, "result", (result.session_id, self.name, result.seq), result)
         for offer in self._offers:
             offer(message)
-        now = time.monotonic_ns()
         self.inferred += 1
         self.rejected += parsed.rejected
         self.detections += len(result.detections or ())
+        self._count_times(job, time.monotonic_ns())
+        if self.on_result is not None:
+            self.on_result(job, result)
+
+    def _count_times(self, job: Job, now: int) -> None:
+        captured = job.frame.captured_mono_ns
         self._started_ns = self._started_ns or job.taken_ns
         self._last_ns = now
         t = self.times
-        t["wait"].record((job.taken_ns - frame.captured_mono_ns) / 1e9)
+        t["wait"].record((job.taken_ns - captured) / 1e9)
         t["preprocess"].record(job.preprocess_ms / 1e3)
         t["engine"].record(job.engine_ms / 1e3)
         t["infer"].record((job.done_ns - job.launched_ns) / 1e9)
-        t["parse"].record((now - job.done_ns) / 1e9)
-        t["age"].record((now - frame.captured_mono_ns) / 1e9)
-        if self.on_result is not None:
-            self.on_result(job, result)
+        t["parse"].record((job.parsed_ns - job.done_ns) / 1e9)
+        t["age"].record((now - captured) / 1e9)
 
     def _result(self, job: Job, parsed: Parsed) -> Result:
         frame = job.frame
@@ -212,9 +271,10 @@ class Pipeline:
     # In any thread.
 
     def counts(self) -> PipelineCounts:
-        with self._lock:
-            span = (self._last_ns - self._started_ns) / 1e9
-            return PipelineCounts(
+        """All counts at one moment; quantiles are read after it, without holding up a runner."""
+        with self._lock, self.mailbox.bell.condition:
+            span_s = (self._last_ns - self._started_ns) / 1e9
+            counts = PipelineCounts(
                 source=self.config.source,
                 model=self.config.model,
                 state=self.state,
@@ -225,9 +285,10 @@ class Pipeline:
                 lost=self.lost,
                 rejected=self.rejected,
                 detections=self.detections,
-                fps=round(self.inferred / span, 2) if span > 0 else 0.0,
-                stages={k: h.quantiles() for k, h in self.times.items()},
+                fps=round(self.inferred / span_s, 2) if span_s > 0 else 0.0,
+                stages={},
             )
+        return msgspec.structs.replace(counts, stages={k: h.quantiles() for k, h in self.times.items()})
 
 
 def _class_ids(names: Sequence[str], labels: Sequence[str]) -> list[int] | None:

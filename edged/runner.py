@@ -10,19 +10,18 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
-from edged.errors import EngineError
+from edged.errors import EdgedError, EngineError, ModelError
 from edged.frames import FrameSpec
 from edged.interfaces import Device, Engine, Event, Execution, Preprocess, Stream
 from edged.mailbox import Bell
-from edged.memory import Region, Want
-from edged.parsers.base import Parser
+from edged.memory import Want
+from edged.parsers.base import Parsed, Parser
 from edged.pipeline import Job, Pipeline
 from edged.tensors import ImageInput, TensorSpec, TensorView
 from edged.units import Report, Unit
-
-IDLE_S = 0.5  # how often an idle runner looks whether it should end
 
 
 @dataclass(slots=True, eq=False)
@@ -31,21 +30,23 @@ class Ticket:
 
     views: Mapping[str, TensorView]
     execution: Execution
-    job: Job | None = None
+    job: Job | None = None  # from launch until its pipeline has it back
+    reading: bool = False  # the device may still read the frame: its lease is held
     start: Event | None = None
     ready: Event | None = None  # the input is filled
     done: Event | None = None
 
 
 class Runner(Unit):
-    """See the module. `make_engine` and `make_parser` are called in the runner's thread."""
+    """See the module. `model` is its name in the configuration; `make_*` are called in the runner's thread."""
 
     def __init__(
         self,
         name: str,
+        model: str,
         device: Device,
         make_engine: Callable[[], Engine],
-        make_parser: Callable[[Engine], Parser],
+        make_parser: Callable[[], Parser],
         image: ImageInput,
         bell: Bell,
         post: Callable[[Report], None],
@@ -54,8 +55,8 @@ class Runner(Unit):
         priority: int = 0,
     ) -> None:
         super().__init__(name, post)
+        self.model = model
         self.in_flight = in_flight
-        self.region: Region | None = None
         self._device = device
         self._make_engine, self._make_parser = make_engine, make_parser
         self._image = image
@@ -64,19 +65,20 @@ class Runner(Unit):
         self._engine: Engine | None = None
         self._parser: Parser | None = None
         self._stream: Stream | None = None
+        self._tickets: list[Ticket] = []
         self._free: deque[Ticket] = deque()
         self._flying: deque[Ticket] = deque()
         self._pipelines: tuple[Pipeline, ...] = ()
-        self._specs: dict[Pipeline, FrameSpec] = {}
         self._preprocess: dict[Pipeline, Preprocess] = {}
+        self._wants: Sequence[Want] = ()
         self._turn = 0
+        self._closing = ExitStack()
 
     # Planning, in the supervisor's thread, between "prepared" and go().
 
     def plan(self, specs: Mapping[Pipeline, FrameSpec]) -> Sequence[Want]:
         """Say whom to serve and what their sources deliver; returns what the runner will allocate."""
         assert self._engine is not None
-        self._specs = dict(specs)
         self._pipelines = tuple(specs)
         target = self._input_spec()
         self._preprocess = {
@@ -105,70 +107,71 @@ class Runner(Unit):
 
     def prepare(self) -> None:
         self._engine = self._make_engine()
-        self._parser = self._make_parser(self._engine)
+        self._closing.callback(self._engine.close)
+        self._parser = self._make_parser()
+        self._parser.check(self._engine.outputs)
 
     def work(self) -> None:
         self._allocate()
         while True:
             self._fill()
-            if not self._flying:
-                if self.stopping and not self._held():
-                    return
+            if self._flying:
+                self._finish(self._flying.popleft())
+            elif not self.stopping:
                 self._idle()
-                continue
-            ticket = self._flying.popleft()
-            assert ticket.done is not None
-            self._finish(ticket, self._wait(ticket))
+            elif not self._any_ready():
+                return
+
+    def stop(self) -> None:
+        """As of every unit; frames that wait in mailboxes are finished first."""
+        super().stop()
+        self._bell.ring()
 
     def release(self) -> None:
-        for ticket in (*self._flying, *self._free):
-            if ticket.job is not None:  # a fault ended the loop: what was taken is counted as failed
-                ticket.job.frame.release()
-                ticket.job.pipeline.complete(ticket.job, None)
-                ticket.job = None
-        self._flying.clear()
-        if self._stream is not None:
-            self._stream.close()
-        for ticket in self._free:
-            ticket.execution.close()
-        self._free.clear()
-        if self._engine is not None:
-            self._engine.close()
-        if self.region is not None:
-            self.region.close()
+        self._closing.close()
 
     def _allocate(self) -> None:
         engine = self._engine
         assert engine is not None
         self.region = region = self._device.region(self.name, self._wants)
-        self._stream = self._device.stream(self._priority)
+        self._closing.callback(region.close)
+        self._closing.callback(self._give_back)
+        self._stream = stream = self._device.stream(self._priority, f"{self.name} stream")
+        # first of all when closing: from then on nothing reads a frame or writes a tensor
+        self._closing.callback(stream.close)
         for preprocess in self._preprocess.values():
             preprocess.bind(region)
         for i in range(self.in_flight + 1):
             views = {
                 t.name: region.tensor(t, f"ticket{i}.{t.name}") for t in (*engine.inputs, *engine.outputs)
             }
-            execution = engine.bind(views, region)
-            self._free.append(Ticket(views, execution))
-            engine.warm_up(execution, self._stream)
+            ticket = Ticket(views, engine.bind(views, region))
+            self._tickets.append(ticket)
+            engine.warm_up(ticket.execution, stream)
+        self._free.extend(self._tickets)
         region.freeze()
+
+    def _give_back(self) -> None:
+        """Close the executions; jobs that a fault left behind are counted as failed, and their leases end."""
+        for ticket in self._tickets:
+            job, ticket.job = ticket.job, None
+            if job is not None:
+                if ticket.reading:
+                    job.frame.release()
+                job.pipeline.complete(job, None)
+            ticket.execution.close()
 
     # The loop's steps.
 
-    def _held(self) -> bool:
-        """Whether a mailbox holds a frame that is still to be done before ending."""
+    def _any_ready(self) -> bool:
         with self._bell.condition:
-            return any(p.mailbox.peek_locked() is not None and not p.limit_reached for p in self._pipelines)
+            return any(p.ready_locked() for p in self._pipelines)
 
     def _idle(self) -> None:
         with self._bell.condition:
             self._bell.condition.wait_for(
-                lambda: self.stopping or any(p.mailbox.peek_locked() for p in self._pipelines), IDLE_S
+                lambda: self.stopping or any(p.ready_locked() for p in self._pipelines)
             )
-
-    def stop(self) -> None:
-        super().stop()
-        self._bell.ring()
 
     def _take(self) -> Job | None:
         """The freshest frame of the pipeline whose turn it is: round robin over those that have one."""
@@ -192,8 +195,8 @@ class Runner(Unit):
     def _launch(self, ticket: Ticket, job: Job) -> None:
         stream = self._stream
         assert stream is not None
-        ticket.job = job
-        self._flying.append(ticket)  # from here on `release` finds the job
+        ticket.job, ticket.reading = job, True
+        self._flying.append(ticket)
         job.launched_ns = time.monotonic_ns()
         ticket.start = stream.record()
         self._preprocess[job.pipeline].enqueue(job.frame, ticket.views[self._image.tensor], 0, stream)
@@ -201,38 +204,43 @@ class Runner(Unit):
         ticket.execution.enqueue(stream)
         ticket.done = stream.record()
 
-    def _wait(self, ticket: Ticket) -> EngineError | None:
-        """Wait for the job; the frame's lease ends with it. Returns the job's own failure."""
-        job, stream = ticket.job, self._stream
-        assert job is not None
-        assert stream is not None
-        assert ticket.start is not None
-        assert ticket.ready is not None
-        assert ticket.done is not None
-        try:
-            while not ticket.done.wait(IDLE_S):
-                pass
-        except EngineError as e:
-            return e
-        finally:
-            job.done_ns = time.monotonic_ns()
-        job.preprocess_ms = stream.elapsed_ms(ticket.start, ticket.ready)
-        job.engine_ms = stream.elapsed_ms(ticket.ready, ticket.done)
-        return None
-
-    def _finish(self, ticket: Ticket, error: EngineError | None) -> None:
+    def _finish(self, ticket: Ticket) -> None:
+        """Wait for the oldest job, launch the next, parse, hand over. What fails is left to `release`."""
         job = ticket.job
         assert job is not None
-        assert self._parser is not None
-        ticket.job = None
+        self._wait(ticket, job)
+        ticket.reading = False
         job.frame.release()
-        if error is not None:
-            job.pipeline.complete(job, None)
-            self._free.append(ticket)
-            raise error
         self._fill()  # the device first, then the parsing
-        outputs = {n: v.host()[0] for n, v in ticket.views.items() if n != self._image.tensor}
-        geometry = self._preprocess[job.pipeline].geometry
-        parsed = self._parser.finish(self._parser.decode(outputs), geometry)
+        parsed = self._parse(ticket, self._preprocess[job.pipeline])
+        ticket.job = None
         self._free.append(ticket)
         job.pipeline.complete(job, parsed)
+
+    def _wait(self, ticket: Ticket, job: Job) -> None:
+        """Raises what preprocessing or the engine raised on the stream."""
+        stream, start, ready, done = self._stream, ticket.start, ticket.ready, ticket.done
+        assert stream is not None
+        assert start is not None
+        assert ready is not None
+        assert done is not None
+        done.wait()
+        job.done_ns = time.monotonic_ns()
+        ready.wait()  # long past; raises what preprocessing raised
+        job.preprocess_ms = stream.elapsed_ms(start, ready)
+        job.engine_ms = stream.elapsed_ms(ready, done)
+
+    def _parse(self, ticket: Ticket, preprocess: Preprocess) -> Parsed:
+        parser, engine = self._parser, self._engine
+        assert parser is not None
+        assert engine is not None
+        outputs = {t.name: ticket.views[t.name].host()[0] for t in engine.outputs}
+        try:
+            return parser.finish(parser.decode(outputs), preprocess.geometry)
+        except EdgedError:
+            raise
+        except Exception as e:
+            raise ModelError(
+                f"{self.name}: parser {type(parser).__name__} raised {type(e).__name__}: {e}",
+                hint="no numbers may make a parser raise; report it to whoever made it (see parsers/base.py)",
+            ) from e

@@ -1,7 +1,7 @@
 """What happens next: a pure state machine, `step(now, event) -> actions`. No thread, no clock, no I/O.
 
-    booting ──all prepared──► admit ──► running ──► draining: sources, then runners, then sinks ──► over
-       └── a unit faulted ────────────────┴── signal, end of input, fault ──┘
+    booting ──all opened──► admitting ──► running ──► draining: sources, then runners, then sinks ──► over
+       └─ a unit faulted ───────┴── refused ──┴── signal, end of input, fault ──┘
 
 The daemon (daemon.py) feeds it events and does what it says.
 """
@@ -18,12 +18,10 @@ from edged.units import Report
 Kind = Literal["source", "runner", "sink", "remote-sink", "pipeline"]
 Phase = Literal["booting", "admitting", "running", "draining", "over"]
 
-DRAIN_S = 5.0  # from the wish to stop to the end of the process
-
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """Memory was admitted, or refused with `error`."""
+    """All units were let go, or refused with `error`."""
 
     error: EdgedError | None = None
 
@@ -50,7 +48,7 @@ class Admit:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Stop all units of these kinds. `drop`: forget frames that wait in mailboxes."""
+    """Stop all units of these kinds. `drop`: forget frames that wait in mailboxes, counted."""
 
     kinds: tuple[Kind, ...]
     drop: bool = False
@@ -77,106 +75,112 @@ FAULTS: dict[Kind, tuple[Verdict, Verdict]] = {
     "remote-sink": ("it retries", "it retries"),
     "pipeline": ("lose it", "lose it"),
 }
-STOP_ORDER: tuple[tuple[Kind, ...], ...] = (("source",), ("runner",), ("sink", "remote-sink"))
+# Who is stopped after whom, and how long after the wish to stop the next ones are told, ready or not: a unit
+# that hangs must not cost the others their orderly end. The process is to be gone after 5 s; the rest is for
+# the interpreter. Sources come first, so that runners finish what was accepted and sinks publish it.
+STAGES: tuple[tuple[tuple[Kind, ...], float], ...] = (
+    (("source",), 2.0),
+    (("runner",), 2.8),
+    (("sink", "remote-sink"), 4.4),
+)
 
 
 class Core:
-    """The state of the whole: `units` maps each unit's name to its kind. Used by one thread."""
+    """The state of the whole: `kinds` maps each unit's name to its kind. Used by one thread."""
 
-    def __init__(self, units: Mapping[str, Kind]) -> None:
-        self.kinds = dict(units)
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+        self.kinds = dict(kinds)
         self.phase: Phase = "booting"
-        self.phases: dict[str, str] = dict.fromkeys(units, "starting")
-        self.stopped: set[str] = set()
+        self.phases: dict[str, str] = dict.fromkeys(kinds, "starting")
         self.code = ExitCode.OK
         self.why = ""  # why it ends
-        self._stage = 0  # of STOP_ORDER, while draining
-        self._end = 0.0
+        self._stopped: set[str] = set()
+        self._stage = 0  # of STAGES, while draining
+        self._since = 0.0  # when draining began
+        self._hung = ExitCode.DRAIN_TIMEOUT  # the code if units hang: a fault that led to the end goes before
+
+    @property
+    def waiting_for(self) -> tuple[str, ...]:
+        """Units that have neither opened nor failed yet."""
+        return tuple(u for u in self._of("source", "runner", "sink", "remote-sink") if self._is_starting(u))
 
     def step(self, now: float, event: Happening) -> list[Action]:
+        """Actions are to be done in order. `now`: seconds of a clock that never goes back."""
         match event:
             case Report():
                 return self._report(now, event)
             case Admitted(error=error):
-                if self.phase != "admitting":
-                    return []
-                if error is not None:
-                    return self._drain(now, "memory was refused", error.exit_code, drop=True)
-                self.phase = "running"
-                # sources may have ended meanwhile
-                return self._all_over(now)
+                return self._admitted(now, error)
             case Asked(why=why):
-                return self._drain(now, why, ExitCode.OK, drop=True)
+                return self._drain(now, why)
             case Tick():
-                return self._tick(now)
+                return self._advance(now)
 
     def _report(self, now: float, r: Report) -> list[Action]:
-        if r.unit not in self.kinds:
-            raise KeyError(f"{r.unit} is no unit of this daemon")
-        if r.phase == "stopped":  # its thread ended; `phases` keeps how
-            self.stopped.add(r.unit)
+        kind = self.kinds[r.unit]
+        if r.phase == "stopped":  # its thread has ended; `phases` keeps how
+            self._stopped.add(r.unit)
         else:
             self.phases[r.unit] = r.phase
-        if r.phase == "faulted" and r.error is not None:
-            return self._fault(now, r.unit, r.error)
-        if self.phase == "booting":
-            return self._boot(now)
-        if self.phase == "running":
-            return self._all_over(now)
-        return self._next_stage(now) if self.phase == "draining" else []
-
-    def _fault(self, now: float, unit: str, error: EdgedError) -> list[Action]:
-        verdict = FAULTS[self.kinds[unit]][self.phase not in ("booting", "admitting")]
+        if r.error is None:
+            return self._go_on(now)
+        verdict = FAULTS[kind][self.phase not in ("booting", "admitting")]
         if verdict != "it retries" and self.code is ExitCode.OK:
+            self.code = r.error.exit_code
+        return self._drain(now, f"{r.unit} failed", drop=True) if verdict == "end" else self._go_on(now)
+
+    def _go_on(self, now: float) -> list[Action]:
+        """What follows from how things are."""
+        if self.phase == "booting" and not self.waiting_for:  # all have said what is wrong, if anything is
+            if self.code is not ExitCode.OK:
+                return self._drain(now, "it could not start")
+            self.phase = "admitting"
+            return [Admit()]
+        if self.phase == "running" and all(
+            self.phases[p] in ("ended", "faulted") for p in self._of("pipeline")
+        ):
+            return self._drain(now, "every pipeline has ended")
+        return self._advance(now)
+
+    def _admitted(self, now: float, error: EdgedError | None) -> list[Action]:
+        if self.phase != "admitting":
+            return []
+        if error is not None and self.code is ExitCode.OK:
             self.code = error.exit_code
-        if self.phase == "booting":
-            return self._boot(now)
-        if verdict == "end" or (verdict == "refuse to start" and self.phase == "admitting"):
-            return self._drain(now, f"{unit} failed", error.exit_code, drop=True)
-        return self._all_over(now) if self.phase == "running" else self._next_stage(now)
-
-    def _boot(self, now: float) -> list[Action]:
-        """Wait for every unit's word, so that all that is wrong is said at once."""
-        units = [u for u, k in self.kinds.items() if k != "pipeline"]
-        if any(self.phases[u] == "starting" for u in units):
-            return []
         if self.code is not ExitCode.OK:
-            return self._drain(now, "it could not start", self.code, drop=True)
-        self.phase = "admitting"
-        return [Admit()]
+            return self._drain(now, "it could not start")
+        self.phase = "running"
+        return self._go_on(now)
 
-    def _all_over(self, now: float) -> list[Action]:
-        pipelines = [u for u, k in self.kinds.items() if k == "pipeline"]
-        if self.phase == "running" and all(self.phases[p] in ("ended", "faulted") for p in pipelines):
-            return self._drain(now, "every pipeline has ended", self.code, drop=False)
-        return []
-
-    def _drain(self, now: float, why: str, code: ExitCode, *, drop: bool) -> list[Action]:
+    def _drain(self, now: float, why: str, *, drop: bool = False) -> list[Action]:
+        """Begin to end, unless it is ending. Frames that wait are finished, if not `drop` and if time allows."""
         if self.phase in ("draining", "over"):
-            return []
-        self.phase, self.why, self._end = "draining", why, now + DRAIN_S
-        if self.code is ExitCode.OK:
-            self.code = code
-        self._stage = 0
-        return [Stop(STOP_ORDER[0], drop), *self._next_stage(now)]
+            return self._advance(now)
+        self.phase, self.why, self._since = "draining", why, now
+        if self.code is not ExitCode.OK:
+            self._hung = self.code
+        return [Stop(STAGES[0][0], drop), *self._advance(now)]
 
-    def _next_stage(self, now: float) -> list[Action]:
+    def _advance(self, now: float) -> list[Action]:
         actions: list[Action] = []
-        while self.phase == "draining" and not self._alive(STOP_ORDER[self._stage]):
+        while self.phase == "draining":
+            kinds, until_s = STAGES[self._stage]
+            if self._alive(kinds) and now < self._since + until_s:
+                break
             self._stage += 1
-            if self._stage == len(STOP_ORDER):
-                self.phase = "over"
-                actions.append(Exit(self.code))
+            if self._stage < len(STAGES):
+                actions.append(Stop(STAGES[self._stage][0], drop=True))
             else:
-                actions.append(Stop(STOP_ORDER[self._stage]))
+                self.phase = "over"
+                hanging = tuple(u for kinds, _ in STAGES for u in self._alive(kinds))
+                actions.append(Exit(self._hung if hanging else self.code, hanging))
         return actions
 
-    def _alive(self, kinds: tuple[Kind, ...]) -> list[str]:
-        return [u for u, k in self.kinds.items() if k in kinds and u not in self.stopped]
+    def _of(self, *kinds: Kind) -> list[str]:
+        return [u for u, k in self.kinds.items() if k in kinds]
 
-    def _tick(self, now: float) -> list[Action]:
-        if self.phase != "draining" or now < self._end:
-            return []
-        self.phase = "over"
-        hanging = tuple(u for kinds in STOP_ORDER for u in self._alive(kinds))
-        return [Exit(self.code if self.code is not ExitCode.OK else ExitCode.DRAIN_TIMEOUT, hanging)]
+    def _alive(self, kinds: tuple[Kind, ...]) -> list[str]:
+        return [u for u in self._of(*kinds) if u not in self._stopped]
+
+    def _is_starting(self, unit: str) -> bool:
+        return self.phases[unit] == "starting" and unit not in self._stopped

@@ -5,7 +5,7 @@ Life, as the supervisor sees it through reports:
     start() ─► prepare ─► "prepared" ─► go() ─► "running" ─► "ended"
                   └──────────── fault ───────────┴─► "faulted" (its error)       always last: "stopped"
 
-Only the unit's thread opens and closes; others call `start`, `go`, `stop` and read `error`.
+Only the unit's thread opens and closes; others call `start`, `go` and `stop`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edged.errors import EdgedError
+from edged.memory import Region
 
 Phase = Literal["prepared", "running", "ended", "faulted", "stopped"]
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class Unit(ABC):
 
     def __init__(self, name: str, post: Callable[[Report], None]) -> None:
         self.name = name
+        self.error: EdgedError | None = None  # why it failed; read by `release`, and by others once stopped
+        self.region: Region | None = None  # what it allocated; its figures stay readable once closed
         self._post = post
         self._go = threading.Event()
         self._stop = threading.Event()
@@ -52,7 +55,7 @@ class Unit(ABC):
 
     @abstractmethod
     def release(self) -> None:
-        """Close everything; legal after any step failed."""
+        """Close everything; legal after any step failed (then `error` says why)."""
 
     @property
     def stopping(self) -> bool:
@@ -84,20 +87,20 @@ class Unit(ABC):
                 self._post(Report(self.name, "running"))
                 self.work()
                 self._post(Report(self.name, "ended"))
-        except Exception as e:
+        except BaseException as e:  # a thread keeps its failure for its owner, whatever it is
             self._fault(e)
-        finally:
-            try:
-                self.release()
-            except Exception as e:
-                self._fault(e)
-            self._post(Report(self.name, "stopped"))
+        try:
+            self.release()
+        except BaseException as e:
+            self._fault(e)
+        self._post(Report(self.name, "stopped"))
 
-    def _fault(self, e: Exception) -> None:
+    def _fault(self, e: BaseException) -> None:
         if not isinstance(e, EdgedError):
-            log.exception("%s: a defect in edged", self.name)
+            log.error("%s: a defect in edged", self.name, exc_info=e)
             e = EdgedError(
                 f"{self.name}: unexpected {type(e).__name__}: {e}",
                 hint="this is a defect in edged; please report it with the lines above",
             )
+        self.error = self.error or e
         self._post(Report(self.name, "faulted", e))

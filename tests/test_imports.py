@@ -23,7 +23,7 @@ LAYERS = (
     ("edged.devices", "edged.engines", "edged.parsers", "edged.sinks", "edged.sources", "edged.tracking"),
     ("edged.client", "edged.metrics", "edged.health", "edged.service"),
     ("edged.units", "edged.pipeline", "edged.runner", "edged.sources.unit"),
-    ("edged.supervisor", "edged.daemon"),
+    ("edged.supervisor", "edged.announcer", "edged.assembly", "edged.process", "edged.daemon"),
     ("edged.control", "edged.bench", "edged.cli"),
 )
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}

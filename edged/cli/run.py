@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
-import time
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
+from edged.cli.live import StatusLine, summary
 from edged.config.load import load
 from edged.daemon import Daemon, Limits
 from edged.errors import ExitCode
-from edged.messages import Event
-from edged.metrics import Snapshot
 
 HELP = "run a configuration"
 
-_STATUS_S = 1.0
+log = logging.getLogger(__name__)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,22 +33,38 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    logging.basicConfig(format="edged: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    status = StatusLine(sys.stderr, live=sys.stderr.isatty() and not args.quiet)
+    logging.basicConfig(format="edged: %(message)s", level=logging.WARNING, handlers=[status.log_handler()])
     config = load(args.file)
     for warning in config.warnings:
-        logging.warning("%s: warning: %s", args.file, warning)
-    status = _Status(live=sys.stderr.isatty() and not args.quiet)
-    daemon = Daemon(config, Limits(args.frames, args.seconds), on_tick=status.tick, on_event=status.event)
+        log.warning("%s: warning: %s", args.file, warning)
+    limits = Limits(args.frames, args.seconds)
+    daemon = Daemon(config, limits, on_tick=status.tick, on_event=status.event)
     code = daemon.run()
     status.clear()
     snapshot = daemon.snapshot()
     if args.json:
         print(msgspec.json.encode(snapshot).decode(), flush=True)
     elif not args.quiet:
-        Console(stderr=True).print(summary(snapshot))
+        width = None if sys.stderr.isatty() else 120
+        Console(stderr=True, width=width).print(summary(snapshot))
     if code is not ExitCode.OK or daemon.core.why == "signal":
-        logging.warning("ended: %s (exit status %d)", daemon.core.why, code)
+        log.warning("ended: %s (exit status %d)", daemon.core.why, code)
+    if daemon.hanging:
+        _leave(code)
     return code
+
+
+def _leave(code: ExitCode) -> None:
+    """End the process beside a thread that hangs in a library.
+
+    The interpreter's own end takes the ground from under such a thread: when the library comes back just then,
+    Python before 3.14 ends it inside C++ code, which aborts the process with another exit status.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _positive(text: str) -> float:
@@ -65,67 +79,3 @@ def _positive_int(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
-
-
-class _Status:
-    """One line on a terminal, rewritten each second; changes of state above it."""
-
-    def __init__(self, *, live: bool) -> None:
-        self._live = live
-        self._next = 0.0
-        self._before: dict[str, tuple[float, int]] = {}
-
-    def tick(self, daemon: Daemon) -> None:
-        now = time.monotonic()
-        if not self._live or now < self._next:
-            return
-        self._next = now + _STATUS_S
-        parts = []
-        for name, p in daemon.snapshot().pipelines.items():
-            then, count = self._before.get(name, (now, p.inferred))
-            self._before[name] = (now, p.inferred)
-            fps = (p.inferred - count) / (now - then) if now > then else 0.0
-            age = p.stages["age"]
-            parts.append(f"{name}: {p.state} {fps:.1f} fps, age p99 {age.p99_ms:.0f} ms, dropped {p.dropped}")
-        self._write("  |  ".join(parts))
-
-    def event(self, event: Event) -> None:
-        if self._live and event.unit.startswith("pipeline "):
-            self.clear()
-
-    def clear(self) -> None:
-        self._write("")
-
-    def _write(self, text: str) -> None:
-        if self._live:
-            width = Console(stderr=True).width
-            sys.stderr.write("\r\x1b[K" + text[: width - 1])
-            sys.stderr.flush()
-
-
-def summary(s: Snapshot) -> Table:
-    """What a run came to, a row a pipeline; times in ms."""
-    table = Table(title=f"{s.wall_s:.1f} s")
-    for column in (
-        "pipeline",
-        "frames",
-        "fps",
-        "dropped",
-        "failed",
-        "detections",
-        "infer p50",
-        "parse p50",
-        "age p50",
-        "age p99",
-    ):
-        table.add_column(column, justify="left" if column == "pipeline" else "right")
-    for name, p in s.pipelines.items():
-        times = (
-            p.stages["infer"].p50_ms,
-            p.stages["parse"].p50_ms,
-            p.stages["age"].p50_ms,
-            p.stages["age"].p99_ms,
-        )
-        counts = (p.inferred, f"{p.fps:.1f}", p.dropped, p.failed, p.detections)
-        table.add_row(name, *map(str, counts), *(f"{t:.2f}" for t in times))
-    return table

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 
 from edged.errors import SourceError
 from edged.frames import Frame, FrameSpec
 from edged.interfaces import Device, EndOfStream, Source
-from edged.memory import Region, Slots, Want
+from edged.memory import Slots, Want
 from edged.pipeline import Pipeline
 from edged.units import Report, Unit
 
 POLL_S = 0.2  # how late a stop is noticed
-LEASE_S = 3.0  # how long a source waits at its end for frames that are still at work
-
-log = logging.getLogger(__name__)
+LEASE_S = 4.0  # how long a source that was told to stop waits for frames that are still at work
 
 
 class SourceUnit(Unit):
@@ -31,12 +29,11 @@ class SourceUnit(Unit):
         post: Callable[[Report], None],
     ) -> None:
         super().__init__(name, post)
+        self.pipelines = tuple(pipelines)
         self.spec: FrameSpec | None = None  # known once prepared
-        self.region: Region | None = None
         self.slots: Slots | None = None
         self._source = source
         self._device = device
-        self.pipelines = tuple(pipelines)
         self._slots_wanted = slots_wanted
 
     def plan(self) -> Sequence[Want]:
@@ -52,44 +49,53 @@ class SourceUnit(Unit):
         self.slots = Slots.of(self.region, self._slots_wanted)
         self.region.freeze()
         self._source.start(self.slots)
+        for pipeline in self.pipelines:
+            pipeline.begin()
         serving = list(self.pipelines)
-        try:
+        with suppress(EndOfStream):
             while serving and not self.stopping:
                 frame = self._source.read(POLL_S)
                 if frame is not None:
                     serving = self._hand_over(frame, serving)
-        except EndOfStream:
-            return
-        finally:
-            for pipeline in serving:
-                pipeline.mailbox.close()
 
     def _hand_over(self, frame: Frame, serving: list[Pipeline]) -> list[Pipeline]:
         """Give the frame to each pipeline; returns those that still take frames."""
         still = []
         for pipeline in serving:
             frame.retain()
-            if self._put(pipeline, frame):
+            if self._offer(pipeline, frame):
                 still.append(pipeline)
             else:
                 frame.release()
         frame.release()
         return still
 
-    def _put(self, pipeline: Pipeline, frame: Frame) -> bool:
-        while not pipeline.mailbox.put(frame, POLL_S):
+    def _offer(self, pipeline: Pipeline, frame: Frame) -> bool:
+        """False when the pipeline takes no more frames, or the unit is to stop."""
+        while not pipeline.offer(frame, POLL_S):
             if self.stopping or pipeline.mailbox.closed:
                 return False
         return True
 
     def release(self) -> None:
-        try:
-            self._source.close()
-            if self.slots is not None and not self.slots.wait_all_free(LEASE_S):
-                raise SourceError(
-                    f"{self.name}: {self.slots.in_use} frames were not given back within {LEASE_S:g} s",
-                    hint="a runner hangs; see the lines about it",
-                )
-        finally:
+        """Let the pipelines end, close the source, and free the memory when nobody reads it any more."""
+        for pipeline in self.pipelines:
+            pipeline.close("ended" if self.error is None else "faulted")
+        with ExitStack() as stack:
             if self.region is not None:
-                self.region.close()
+                stack.callback(self.region.close)
+            if self.slots is not None:
+                stack.callback(self._await_leases, self.slots)
+            self._source.close()
+
+    def _await_leases(self, slots: Slots) -> None:
+        while not self.stopping:  # the input is at its end; a slow model takes the time that it takes
+            if slots.wait_all_free(POLL_S):
+                return
+        if not slots.wait_all_free(LEASE_S):
+            held = slots.in_use
+            slots.reset()  # a late release finds nothing
+            raise SourceError(
+                f"{self.name}: {held} frames were not given back within {LEASE_S:g} s",
+                hint="a runner hangs; see the lines about it",
+            )

@@ -1,0 +1,139 @@
+"""From a configuration to its parts: sinks, pipelines, runners, sources. No thread starts, nothing is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from edged import registry
+from edged.config.schema import Backend, Config, ModelConfig
+from edged.engines.choose import make_engine
+from edged.errors import EdgedError
+from edged.interfaces import Device, Engine, Sink, Source
+from edged.mailbox import Bell
+from edged.messages import Identity, ModelId
+from edged.models.model import Model
+from edged.parsers.base import Parser
+from edged.pipeline import Pipeline
+from edged.runner import Runner
+from edged.sinks.worker import SinkWorker
+from edged.sources.unit import SourceUnit
+from edged.supervisor import Kind
+from edged.units import Report
+
+Post = Callable[[Report], None]
+
+
+def _make_source(name: str, entry: Backend) -> Source:
+    source: Source = registry.load("sources", entry.kind)(name, entry.options)
+    return source
+
+
+def _make_sink(name: str, entry: Backend, identity: Identity) -> Sink:
+    sink: Sink = registry.load("sinks", entry.kind)(name, entry.options, identity)
+    return sink
+
+
+def _make_parser(model: Model) -> Parser:
+    parser: Parser = registry.load("parsers", model.output.parser)(model)
+    return parser
+
+
+@dataclass(frozen=True, slots=True)
+class Makers:
+    """How parts are made: by the registry, unless a benchmark or a test puts its own in place."""
+
+    source: Callable[[str, Backend], Source] = _make_source
+    engine: Callable[[Model, ModelConfig], Engine] = make_engine  # in its runner's thread
+    parser: Callable[[Model], Parser] = _make_parser  # in its runner's thread
+    sink: Callable[[str, Backend, Identity], Sink] = _make_sink
+
+
+REGISTERED = Makers()
+
+
+class Assembly:
+    """The parts by name. Units of models and sources are keyed by their units' names ("model yolox#0", "source front").
+
+    `models`: what config.models loaded to. `frames`: how many frames each pipeline gives out at most.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        models: Mapping[str, Model],
+        identity: Identity,
+        device: Device,
+        post: Post,
+        *,
+        frames: int | None,
+        makers: Makers,
+    ) -> None:
+        self._config, self._models, self._identity, self._device = config, models, identity, device
+        self._post, self._frames, self._makers = post, frames, makers
+        self._bells = {name: Bell() for name in config.models}
+        self.kinds: dict[str, Kind] = {}  # of every unit and pipeline
+        self.sinks = {name: self._sink(name, entry) for name, entry in config.sinks.items()}
+        used = {p.source for p in config.pipelines.values()}
+        sources = {n: makers.source(n, entry) for n, entry in config.sources.items() if n in used}
+        self.pipelines = {n: self._pipeline(n, sources[p.source].live) for n, p in config.pipelines.items()}
+        self.sources = {s.name: s for s in (self._source(n, s) for n, s in sources.items())}
+        self.runners = {r.name: r for name in config.models for r in self._instances(name)}
+        self.kinds.update(dict.fromkeys(self.sources, "source"))
+        self.kinds.update(dict.fromkeys(self.runners, "runner"))
+        self.kinds.update({f"pipeline {n}": "pipeline" for n in self.pipelines})
+
+    def _sink(self, name: str, entry: Backend) -> SinkWorker:
+        unit = f"sink {name}"
+        sink = self._makers.sink(name, entry, self._identity)
+        self.kinds[unit] = "remote-sink" if getattr(sink, "REMOTE", False) else "sink"
+
+        def report(_: str, state: str, error: EdgedError | None) -> None:
+            self._post(Report(unit, "faulted" if state == "faulted" else "running", error))
+
+        return SinkWorker(name, sink, entry.deliver, report)
+
+    def _pipeline(self, name: str, live: bool) -> Pipeline:
+        entry = self._config.pipelines[name]
+        model = self._models[entry.model]
+        return Pipeline(
+            name,
+            entry,
+            self._identity,
+            ModelId(model.name, model.version, model.sha256),
+            model.output.labels,
+            [self.sinks[s].offer for s in entry.sinks],
+            self._bells[entry.model],
+            self._post,
+            live=live,
+            limit=self._frames,
+        )
+
+    def _source(self, name: str, source: Source) -> SourceUnit:
+        pipelines = [p for p in self.pipelines.values() if p.config.source == name]
+        models = [self._config.models[p.config.model] for p in pipelines]
+        # one is being filled; each pipeline has one in its mailbox and some on the device
+        slots = 1 + sum(1 + m.in_flight * m.instances for m in models)
+        return SourceUnit(f"source {name}", source, self._device, pipelines, slots, self._post)
+
+    def _instances(self, name: str) -> list[Runner]:
+        """The runners of a model; none when no pipeline uses it."""
+        entry, model = self._config.models[name], self._models[name]
+        if not any(p.config.model == name for p in self.pipelines.values()):
+            return []
+        return [
+            Runner(
+                f"model {name}#{i}" if entry.instances > 1 else f"model {name}",
+                name,
+                self._device,
+                partial(self._makers.engine, model, entry),
+                partial(self._makers.parser, model),
+                model.input,
+                self._bells[name],
+                self._post,
+                in_flight=entry.in_flight,
+                priority=entry.priority,
+            )
+            for i in range(entry.instances)
+        ]

@@ -1,0 +1,49 @@
+"""Settings of the whole process while a daemon runs; each is put back at the end."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SWITCH_S = 0.0005  # how long another thread's Python may delay a frame
+
+
+@contextmanager
+def tuned_interpreter() -> Iterator[None]:
+    """Threads give way soon; what `freeze_garbage` froze is freed again at the end."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(before)
+
+
+def freeze_garbage() -> None:
+    """What lives now is never scanned again: it stays until the end, and a full scan would delay a frame."""
+    gc.collect()
+    gc.freeze()
+
+
+@contextmanager
+def ask_on_signals(asked: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT ask once; a second of either ends the process at once, by the signal's own default."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def handler(_: int, __: FrameType | None) -> None:
+        asked.set()
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, was in before.items():
+            signal.signal(number, was)
