@@ -54,10 +54,13 @@ path = "{results}"
 
 
 def command(*arguments: str, cwd: Path) -> None:
-    """Run `edged ...` to its end, showing what it prints; EdgedError when it fails."""
-    done = subprocess.run([EDGED, *arguments], cwd=cwd, check=False)
+    """Run `edged ...` to its end; EdgedError with what it printed when it fails."""
+    print(f"    edged {' '.join(arguments)}", flush=True)
+    done = subprocess.run([EDGED, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise EdgedError(f"'edged {' '.join(arguments)}' failed with exit status {done.returncode}")
+        raise EdgedError(
+            f"it failed with exit status {done.returncode}:\n{done.stdout}{done.stderr}".rstrip()
+        )
 
 
 def free_url(port: int = 5556) -> str:
