@@ -93,7 +93,7 @@ class SegmentationParser:
         rows = _part(y, h, g.model_height, cells.shape[0])
         columns = _part(x, w, g.model_width, cells.shape[1])
         seen = np.ascontiguousarray(cells[rows, columns])
-        mask = Mask((seen.shape[1], seen.shape[0]), zlib.compress(seen, _LEVEL), list(self.labels))
+        mask = Mask((seen.shape[1], seen.shape[0]), zlib.compress(seen.data, _LEVEL), list(self.labels))
         return Parsed(mask=mask, rejected=c.rejected)
 
 
