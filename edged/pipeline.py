@@ -14,13 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
 from edged.config.schema import PipelineConfig
-from edged.frames import Frame
+from edged.frames import F32, Frame
 from edged.mailbox import Bell, Mailbox
 from edged.messages import Classification, Detection, Identity, Message, ModelId, Result, topic
 from edged.metrics import Histogram, PipelineCounts
@@ -244,8 +244,12 @@ class Pipeline:
         if self.config.min_size is not None:
             keep &= (p.boxes[:, 2:] >= self.config.min_size).all(axis=1)
         rows = np.flatnonzero(keep)
-        boxes, scores, ids = p.boxes[rows].tolist(), p.scores[rows].tolist(), p.class_ids[rows].tolist()
-        points = None if p.keypoints is None else p.keypoints[rows].tolist()
+        boxes, scores, ids = (
+            _numbers(p.boxes[rows], 2),
+            _numbers(p.scores[rows], 4),
+            p.class_ids[rows].tolist(),
+        )
+        points = None if p.keypoints is None else _numbers(p.keypoints[rows], 2)
         tracks = None if p.track_ids is None else p.track_ids[rows].tolist()
         return [
             Detection(
@@ -264,7 +268,7 @@ class Pipeline:
         least = self.config.min_score or 0.0
         return [
             Classification(self._label(i), i, s)
-            for i, s in zip(p.classes[0].tolist(), p.classes[1].tolist(), strict=True)
+            for i, s in zip(p.classes[0].tolist(), _numbers(p.classes[1], 4), strict=True)
             if s >= least and (self._keep is None or i in self._keep)
         ]
 
@@ -289,6 +293,11 @@ class Pipeline:
                 stages={},
             )
         return msgspec.structs.replace(counts, stages={k: h.quantiles() for k, h in self.times.items()})
+
+
+def _numbers(a: F32, decimals: int) -> list[Any]:
+    """Python numbers without digits that no detector gives: they would double a JSON message."""
+    return np.round(a.astype(np.float64), decimals).tolist()
 
 
 def _class_ids(names: Sequence[str], labels: Sequence[str]) -> list[int] | None:
