@@ -297,7 +297,8 @@ class Pipeline:
 
 def _numbers(a: F32, decimals: int) -> list[Any]:
     """Python numbers without digits that no detector gives: they would double a JSON message."""
-    return np.round(a.astype(np.float64), decimals).tolist()
+    numbers: list[Any] = np.round(a.astype(np.float64), decimals).tolist()
+    return numbers
 
 
 def _class_ids(names: Sequence[str], labels: Sequence[str]) -> list[int] | None:
