@@ -18,6 +18,7 @@ from edged.bench.prepare import model_entry
 from edged.bench.recorder import LEAST_FRAMES, quantiles
 from edged.bench.replay import Clip, one_frame
 from edged.bench.results import EngineRun
+from edged.bench.usage import clock, others
 from edged.config.schema import Config
 from edged.devices.cpu import CpuDevice
 from edged.engines.choose import make_engine
@@ -112,17 +113,18 @@ class Alone:
             loop.thread.start()
         for loop in loops:
             loop.warm.wait()
-        cpu = time.process_time()
+        first = clock()
         for loop in loops:
             loop.thread.join()
-        cpu = time.process_time() - cpu
+        last = clock()
         for loop in loops:
             if loop.error is not None:
                 raise loop.error
         runs = sum(loop.runs for loop in loops)
         return EngineRun(
             fps=round(sum(loop.runs / loop.took_s for loop in loops), 2),
-            cpu_ms=round(cpu / runs * 1e3, 3),
+            cpu_ms=round((last.cpu_s - first.cpu_s) / runs * 1e3, 3),
+            others=others(first, last),
             infer=quantiles(np.concatenate([loop.times[: loop.runs] for loop in loops])),
         )
 

@@ -14,7 +14,7 @@ from edged.bench.prepare import model_entry, publishing_to
 from edged.bench.recorder import Recorder, Rows
 from edged.bench.replay import Clip, ReplaySource
 from edged.bench.results import Counts, Growth, Run
-from edged.bench.usage import Usage, regions, usage
+from edged.bench.usage import Usage, others, regions, usage
 from edged.config.schema import Config
 from edged.daemon import Daemon, Limits
 from edged.errors import EdgedError, ExitCode, MissingPackage
@@ -102,15 +102,17 @@ class Bench:
             ears.drain(0.1)
         _check_end(daemon, code, recorder)
         counts = _counts(daemon, ears.received)
+        first, last = marks
         growth = Growth(
-            seconds=round(marks[1].at_s - marks[0].at_s, 3),
-            rss_bytes=marks[1].rss_bytes - marks[0].rss_bytes,
-            region_bytes=marks[1].region_bytes - marks[0].region_bytes,
+            seconds=round(last.clock.at_s - first.clock.at_s, 3),
+            rss_bytes=last.rss_bytes - first.rss_bytes,
+            region_bytes=last.region_bytes - first.region_bytes,
         )
         return Run(
             fps=round(recorder.fps, 2),
             frames=recorder.frames,
-            cpu_ms=round((marks[1].cpu_s - marks[0].cpu_s) / (recorder.frames - 1) * 1e3, 3),
+            cpu_ms=round((last.clock.cpu_s - first.clock.cpu_s) / (recorder.frames - 1) * 1e3, 3),
+            others=others(first.clock, last.clock),
             busy=round(recorder.busy(model_entry(config).instances), 4),
             stages=recorder.stages(),
             counts=counts,

@@ -64,12 +64,12 @@ def _caption(table: Table, text: str) -> None:
 
 
 def _pairs(r: Report) -> Table:
-    table = _table("pace max, frames/s", "pair", "pipeline", "engine alone", "ratio")
-    for i, p in enumerate(r.pairs, 1):
-        table.add_row(str(i), f"{p.pipeline.fps:.1f}", f"{p.alone.fps:.1f}", f"{p.ratio:.3f}")
-    table.add_section()
-    fps, limit = median(p.pipeline.fps for p in r.pairs), median(p.alone.fps for p in r.pairs)
-    table.add_row("median", f"{fps:.1f}", f"{limit:.1f}", f"{r.ratio:.3f}", style="bold")
+    table = _table("pace max, frames/s", "pair", "pipeline", "engine alone", "ratio", "others")
+    rows = [(p.pipeline.fps, p.alone.fps, p.ratio, max(p.pipeline.others, p.alone.others)) for p in r.pairs]
+    middle = [median(column) for column in zip(*rows, strict=True)]
+    for name, (fps, limit, share, others) in [*enumerate(rows, 1), ("median", middle)]:
+        table.add_row(str(name), f"{fps:.1f}", f"{limit:.1f}", f"{share:.3f}", f"{others:.2f}")
+    _caption(table, "others: processors that other programs kept busy; measure again when it is not near 0.")
     return table
 
 

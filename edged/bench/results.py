@@ -44,11 +44,15 @@ class Growth(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """The pipeline for some seconds. `stages` are exact quantiles over the recorded frames."""
+    """The pipeline for some seconds. `stages` are exact quantiles over the recorded frames.
+
+    `others`: processors that other processes kept busy meanwhile; far from 0, the figures are theirs, too.
+    """
 
     fps: float
     frames: int
     cpu_ms: float  # of the whole process, a frame
+    others: float
     busy: float  # share of the time that an engine was inferring, a runner
     stages: Mapping[str, Quantiles]
     counts: Counts
@@ -56,10 +60,11 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class EngineRun(msgspec.Struct, frozen=True):
-    """The engine alone for some seconds; `infer` is one inference."""
+    """The engine alone for some seconds; `infer` is one inference, `others` as in Run."""
 
     fps: float
     cpu_ms: float
+    others: float
     infer: Quantiles
 
 
