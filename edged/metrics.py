@@ -61,10 +61,6 @@ class Histogram:
         mean = round(self.sum_s / self.count * 1e3, 3)
         return Quantiles(self.count, mean, p50, p99, p999, round(self.max_s * 1e3, 3))
 
-    def clear(self) -> None:
-        self._counts = [0] * _BUCKETS
-        self.count, self.sum_s, self.max_s = 0, 0.0, 0.0
-
 
 class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
     """offered = inferred + dropped + failed, once the pipeline is drained.

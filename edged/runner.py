@@ -23,6 +23,8 @@ from edged.pipeline import Job, Pipeline
 from edged.tensors import ImageInput, TensorSpec, TensorView
 from edged.units import Report, Unit
 
+LOOK_S = 0.001  # with in_flight = 2: how late a frame that comes during an inference is queued behind it
+
 
 @dataclass(slots=True, eq=False)
 class Ticket:
@@ -116,7 +118,7 @@ class Runner(Unit):
         while True:
             self._fill()
             if self._flying:
-                self._finish(self._flying.popleft())
+                self._finish(self._flying[0])
             elif not self.stopping:
                 self._idle()
             elif not self._any_ready():
@@ -209,6 +211,7 @@ class Runner(Unit):
         job = ticket.job
         assert job is not None
         self._wait(ticket, job)
+        self._flying.popleft()
         ticket.reading = False
         job.frame.release()
         self._fill()  # the device first, then the parsing
@@ -218,13 +221,14 @@ class Runner(Unit):
         job.pipeline.complete(job, parsed)
 
     def _wait(self, ticket: Ticket, job: Job) -> None:
-        """Raises what preprocessing or the engine raised on the stream."""
+        """Meanwhile, queue ahead what comes. Raises what preprocessing or the engine raised on the stream."""
         stream, start, ready, done = self._stream, ticket.start, ticket.ready, ticket.done
         assert stream is not None
         assert start is not None
         assert ready is not None
         assert done is not None
-        done.wait()
+        while not done.wait(LOOK_S if len(self._flying) < self.in_flight else None):
+            self._fill()
         job.done_ns = time.monotonic_ns()
         ready.wait()  # long past; raises what preprocessing raised
         job.preprocess_ms = stream.elapsed_ms(start, ready)

@@ -1,0 +1,505 @@
+"""What a runner promises, with any engine: order, fairness, leases, and nothing left behind by a fault."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edged.config.schema import PipelineConfig
+from edged.devices.cpu import CpuDevice
+from edged.devices.cpu_preprocess import CpuPreprocess
+from edged.engines.binding import call_on
+from edged.engines.fake import Arrays, FakeEngine
+from edged.engines.onnxruntime import OnnxRuntimeEngine
+from edged.errors import DeviceError, EdgedError, EngineError, ExitCode, ModelError
+from edged.frames import Frame, FrameSpec, Geometry
+from edged.interfaces import Engine, Execution, Stream
+from edged.mailbox import Bell
+from edged.memory import Region, Want, wanted_bytes
+from edged.messages import Identity, Message, ModelId, Result
+from edged.models.model import Model, OutputSpec
+from edged.parsers.base import Candidates, Outputs, Parsed
+from edged.parsers.raw import RawParser
+from edged.pipeline import Pipeline
+from edged.runner import Runner
+from edged.tensors import ImageInput, TensorSpec, TensorView
+from tests import onnx_models
+from tests.rig import SPEC, Post, make_frame, make_slots
+
+F32 = np.dtype(np.float32)
+X, Y = TensorSpec("x", (1, 3, 4, 6), F32), TensorSpec("y", (1, 3, 4, 6), F32)
+IMAGE = ImageInput("x", (6, 4), resize="stretch")
+MODEL = Model(Path(), "tiny", "1", "raw", Path(), "", IMAGE, OutputSpec("raw"))
+
+
+def _relu(inputs: Arrays) -> Arrays:
+    return {"y": np.maximum(inputs["x"], 0)}
+
+
+def _fake(folder: Path) -> Engine:
+    return FakeEngine([X], [Y], _relu)
+
+
+def _onnxruntime(folder: Path) -> Engine:
+    model = onnx_models.model_of(onnx_models.relu(folder / "model.onnx"))
+    return OnnxRuntimeEngine(model, OnnxRuntimeEngine.Options(threads=1))
+
+
+# engines that compute y = max(x, 0)
+ENGINES: dict[str, Callable[[Path], Engine]] = {"fake": _fake, "onnxruntime": _onnxruntime}
+
+
+class Steps:
+    """What happened, in order; `permits` lets that many inferences through, one lets a job end."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.permits = threading.Semaphore(0)
+        self.fail_at: int | None = None  # the job whose inference fails
+        self._changed = threading.Condition()
+
+    def note(self, what: str) -> None:
+        with self._changed:
+            self.log.append(what)
+            self._changed.notify_all()
+
+    def wait_for(self, what: str, count: int = 1) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.log.count(what) >= count, 10), self.log
+
+
+class SteppedEngine:
+    """An engine whose inferences wait for a permit on the stream and are noted when they are queued."""
+
+    def __init__(self, engine: Engine, steps: Steps) -> None:
+        self._engine, self._steps = engine, steps
+        self.launched = 0
+        self.closed = False
+        self.executions: list[SteppedExecution] = []
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        return self._engine.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        return self._engine.outputs
+
+    @property
+    def file_hash(self) -> str:
+        return self._engine.file_hash
+
+    def wants(self) -> Sequence[Want]:
+        return self._engine.wants()
+
+    def bind(self, views: Mapping[str, TensorView], region: Region) -> Execution:
+        self.executions.append(SteppedExecution(self._engine.bind(views, region), self, self._steps))
+        return self.executions[-1]
+
+    def warm_up(self, execution: Execution, stream: Stream) -> None:
+        assert isinstance(execution, SteppedExecution)
+        self._engine.warm_up(execution.inner, stream)
+
+    def close(self) -> None:
+        assert all(e.closed for e in self.executions), "the engine went before its executions"
+        self.closed = True
+        self._engine.close()
+
+
+class SteppedExecution:
+    def __init__(self, inner: Execution, engine: SteppedEngine, steps: Steps) -> None:
+        self.inner, self._engine, self._steps = inner, engine, steps
+        self.closed = False
+
+    def enqueue(self, stream: Stream) -> None:
+        order, self._engine.launched = self._engine.launched, self._engine.launched + 1
+
+        def gate() -> None:
+            self._steps.permits.acquire()
+            if order == self._steps.fail_at:
+                raise EngineError("model tiny: inference failed: out of smoke")
+
+        call_on(stream, gate)
+        self.inner.enqueue(stream)
+        self._steps.note(f"launch {order}")
+
+    def close(self) -> None:
+        self.closed = True
+        self.inner.close()
+
+
+class NotingParser:
+    """The raw parser; `on_parse` runs when it begins."""
+
+    labels: tuple[str, ...] = ()
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+        self._raw = RawParser(MODEL)
+        self._parsed = 0
+        self.on_parse: Callable[[int], None] = lambda order: None
+
+    def check(self, outputs: Sequence[TensorSpec]) -> None:
+        self._raw.check(outputs)
+
+    def decode(self, outputs: Outputs) -> Candidates:
+        self._steps.note(f"parse {self._parsed}")
+        self._parsed += 1
+        self.on_parse(self._parsed - 1)
+        return self._raw.decode(outputs)
+
+    def finish(self, c: Candidates, g: Geometry) -> Parsed:
+        return self._raw.finish(c, g)
+
+
+class Rig:
+    """A runner over `names` pipelines, each with slots of its own."""
+
+    def __init__(
+        self,
+        engine: Callable[[], Engine],
+        names: Sequence[str] = ("a",),
+        *,
+        in_flight: int = 1,
+        live: bool = False,
+        device: CpuDevice | None = None,
+        image: ImageInput = IMAGE,
+    ) -> None:
+        self.steps, self.post, self.messages = Steps(), Post(), list[Message]()
+        self.device = device or CpuDevice()
+        bell = Bell()
+        self.pipelines = {
+            n: Pipeline(
+                n,
+                PipelineConfig(source=n, model="tiny"),
+                Identity("d", "s"),
+                ModelId("tiny"),
+                (),
+                [self.messages.append],
+                bell,
+                self.post,
+                live=live,
+            )
+            for n in names
+        }
+        self.slots = {n: make_slots(4, owner=f"source {n}") for n in names}
+        self.parser = NotingParser(self.steps)
+        self.engines: list[SteppedEngine] = []
+
+        def make_engine() -> Engine:
+            self.engines.append(SteppedEngine(engine(), self.steps))
+            return self.engines[-1]
+
+        self.runner = Runner(
+            "model tiny",
+            "tiny",
+            self.device,
+            make_engine,
+            lambda: self.parser,
+            image,
+            bell,
+            self.post,
+            in_flight=in_flight,
+        )
+
+    def start(self) -> Sequence[Want]:
+        """Prepare, plan and go."""
+        self.runner.start()
+        self.post.wait_for("model tiny", "prepared")
+        wants = self.runner.plan(dict.fromkeys(self.pipelines.values(), SPEC))
+        self.runner.go()
+        return wants
+
+    def put(self, name: str, seq: int) -> None:
+        frame = make_frame(self.slots[name], seq)
+        assert self.pipelines[name].offer(frame, 10), "the mailbox stayed full"
+
+    def permit(self, count: int = 1) -> None:
+        self.steps.permits.release(count)
+
+    def stop(self) -> None:
+        self.runner.stop()
+        assert self.runner.join(10), "the runner does not end"
+
+    @property
+    def error(self) -> EdgedError | None:
+        return self.runner.error
+
+    def seqs(self, name: str) -> list[int]:
+        return [r.frame_seq for r in self.results if r.pipeline == name]
+
+    @property
+    def results(self) -> list[Result]:
+        return [m.body for m in self.messages if isinstance(m.body, Result)]
+
+    def in_use(self) -> int:
+        return sum(s.in_use for s in self.slots.values())
+
+    def check_nothing_is_left(self) -> None:
+        for p in self.pipelines.values():
+            p.drop()
+            c = p.counts()
+            assert c.offered == c.inferred + c.dropped + c.failed
+            assert p.state == "ended"
+        assert self.in_use() == 0
+        assert self.device.budget.held == 0, "the region is still admitted"
+        assert all(e.closed for e in self.engines)
+
+
+@pytest.fixture(params=list(ENGINES))
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Engine]:
+    return lambda: ENGINES[request.param](tmp_path)
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as made:
+        yield made
+
+
+@contextmanager
+def running(rig: Rig) -> Iterator[Rig]:
+    """Started; at the end everything may pass, the runner is stopped, and nothing is left."""
+    rig.start()
+    try:
+        yield rig
+    finally:
+        rig.permit(1000)
+        rig.stop()
+    rig.check_nothing_is_left()
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_each_frame_gives_its_own_result_in_order(engine: Callable[[], Engine], in_flight: int) -> None:
+    with running(Rig(engine, in_flight=in_flight)) as rig:
+        rig.permit(1000)
+        for seq in range(20):
+            rig.put("a", seq)
+    assert rig.seqs("a") == list(range(20))
+    for r in rig.results:
+        assert r.tensors is not None
+        y = np.frombuffer(r.tensors["y"].data, np.float32)
+        assert (y == r.frame_seq).all(), "the tensor of another frame"
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_no_more_jobs_are_on_the_device_than_in_flight_says(
+    engine: Callable[[], Engine], in_flight: int
+) -> None:
+    with running(Rig(engine, in_flight=in_flight)) as rig:
+        for seq in range(in_flight + 1):
+            rig.put("a", seq)
+        rig.steps.wait_for(f"launch {in_flight - 1}")
+        assert rig.pipelines["a"].mailbox.taken == in_flight
+        rig.permit()
+        rig.steps.wait_for(f"launch {in_flight}")
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_the_next_job_is_launched_before_the_last_one_is_parsed(
+    engine: Callable[[], Engine], in_flight: int
+) -> None:
+    with running(Rig(engine, in_flight=in_flight)) as rig:
+        for seq in range(in_flight + 1):  # the last one waits in the mailbox
+            rig.put("a", seq)
+        rig.permit()
+        rig.steps.wait_for("parse 0")
+    log = rig.steps.log
+    assert log.index(f"launch {in_flight}") < log.index("parse 0")
+
+
+def test_pipelines_take_turns_and_those_without_a_frame_are_passed_over(
+    engine: Callable[[], Engine],
+) -> None:
+    with running(Rig(engine, "abc", live=True)) as rig:
+        rig.put("c", 0)  # the first job: behind it the others gather
+        rig.steps.wait_for("launch 0")
+        for name in "abc":
+            rig.put(name, 1)
+        for i in range(1, 7):  # the pipeline served last is the first to have a frame again
+            rig.permit()
+            rig.steps.wait_for(f"launch {i}")
+            rig.put("cabcab"[i - 1] if i > 1 else "c", i + 1)
+    served = [r.pipeline for r in rig.results]
+    assert served[:7] == list("cabcabc")
+
+
+def test_a_fast_source_cannot_starve_a_slow_one(engine: Callable[[], Engine]) -> None:
+    with running(Rig(engine, ("fast", "slow"), live=True)) as rig:
+        rig.put("fast", 0)
+        rig.steps.wait_for("launch 0")
+        rig.put("slow", 0)
+        for seq in range(1, 6):
+            rig.put("fast", seq)
+        rig.permit(2)
+        rig.steps.wait_for("launch 2")
+        assert rig.seqs("fast")[:1] == [0]
+    assert [r.pipeline for r in rig.results] == ["fast", "slow", "fast"]
+    assert rig.seqs("fast") == [0, 5], "the freshest frame is taken"
+    assert rig.results[-1].dropped == 4
+
+
+def test_a_lease_ends_when_the_device_has_read_the_frame_not_when_it_is_parsed(
+    engine: Callable[[], Engine],
+) -> None:
+    rig = Rig(engine)
+    held: list[int] = []
+    rig.parser.on_parse = lambda order: held.append(rig.in_use())
+    with running(rig):
+        rig.put("a", 0)
+        rig.steps.wait_for("launch 0")
+        assert rig.in_use() == 1
+        rig.permit()
+        rig.steps.wait_for("parse 0")
+    assert held == [0]
+
+
+def test_a_runner_that_is_told_to_stop_finishes_what_waits(engine: Callable[[], Engine]) -> None:
+    with running(Rig(engine, "ab")) as rig:
+        for seq in range(2):
+            rig.put("a", seq)
+        rig.put("b", 0)
+        rig.steps.wait_for("launch 0")
+        rig.runner.stop()
+    assert (rig.seqs("a"), rig.seqs("b")) == ([0, 1], [0])
+
+
+def test_an_idle_runner_stops_at_once_and_its_memory_was_planned(engine: Callable[[], Engine]) -> None:
+    rig = Rig(engine, "ab", in_flight=2)
+    wants = rig.start()
+    rig.put("a", 0)
+    rig.permit()
+    rig.steps.wait_for("parse 0")
+    region = rig.runner.region
+    assert region is not None
+    assert region.frozen
+    assert region.nbytes == wanted_bytes(wants) == rig.device.budget.held
+    assert region.used_bytes == sum(w.nbytes for w in wants), "planned and not used, or the reverse"
+    rig.stop()
+    rig.check_nothing_is_left()
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+@pytest.mark.parametrize("fail_at", [0, 2])
+def test_a_failed_inference_ends_the_runner_and_all_leases_come_back(
+    engine: Callable[[], Engine], in_flight: int, fail_at: int
+) -> None:
+    rig = Rig(engine, in_flight=in_flight)
+    rig.steps.fail_at = fail_at
+    rig.start()
+    for seq in range(fail_at + in_flight):
+        rig.permit()
+        rig.put("a", seq)
+    rig.permit(10)
+    report = rig.post.wait_for("model tiny", "faulted")
+    assert isinstance(report.error, EngineError)
+    assert report.error.exit_code is ExitCode.ENGINE
+    rig.post.wait_for("model tiny", "stopped")
+    assert rig.runner.join(10)
+    assert rig.seqs("a") == list(range(fail_at))
+    assert rig.pipelines["a"].counts().failed in range(1, in_flight + 1)
+    rig.check_nothing_is_left()
+
+
+class BlindPreprocess(CpuPreprocess):
+    """Fails at the frame with seq 1."""
+
+    def enqueue(self, frame: Frame, target: TensorView, index: int, stream: Stream) -> None:
+        super().enqueue(frame, target, index, stream)
+        if frame.seq == 1:
+            call_on(stream, self._fail)
+
+    def _fail(self) -> None:
+        raise DeviceError("cpu: the frame cannot be read")
+
+
+class BlindDevice(CpuDevice):
+    def preprocessor(self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput) -> BlindPreprocess:
+        return BlindPreprocess(name, src, dst, image)
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_a_failed_preprocessing_is_told_and_gives_no_result(
+    engine: Callable[[], Engine], in_flight: int
+) -> None:
+    rig = Rig(engine, in_flight=in_flight, device=BlindDevice())
+    rig.permit(100)
+    rig.start()
+    rig.put("a", 0)
+    rig.put("a", 1)
+    assert rig.post.wait_for("model tiny", "faulted").error == rig.error
+    assert rig.runner.join(10)
+    assert isinstance(rig.error, DeviceError)
+    assert rig.seqs("a") == [0]
+    assert rig.pipelines["a"].counts().failed == 1
+    rig.check_nothing_is_left()
+
+
+def test_a_parser_that_raises_is_named_and_its_frame_counted_as_failed(
+    engine: Callable[[], Engine],
+) -> None:
+    rig = Rig(engine, in_flight=2)
+
+    def stumble(order: int) -> None:
+        if order == 1:
+            raise ZeroDivisionError("division by zero")
+
+    rig.parser.on_parse = stumble
+    rig.permit(100)
+    rig.start()
+    for seq in range(3):
+        rig.put("a", seq)
+    rig.post.wait_for("model tiny", "faulted")
+    assert rig.runner.join(10)
+    assert isinstance(rig.error, ModelError)
+    assert "parser NotingParser raised ZeroDivisionError: division by zero" in rig.error.message
+    assert rig.seqs("a") == [0]
+    rig.check_nothing_is_left()
+
+
+def test_an_engine_that_cannot_be_loaded_is_told_and_nothing_starts() -> None:
+    def missing() -> Engine:
+        raise EngineError("model tiny: cannot be loaded: unsupported operator", hint="export it again")
+
+    rig = Rig(missing)
+    rig.runner.start()
+    assert rig.post.wait_for("model tiny", "faulted").error is not None
+    assert rig.runner.join(10)
+    assert rig.post.phases("model tiny") == ["faulted", "stopped"]
+    rig.check_nothing_is_left()
+
+
+def test_a_tensor_that_the_engine_does_not_have_is_refused_when_planning(
+    engine: Callable[[], Engine],
+) -> None:
+    rig = Rig(engine, image=ImageInput("images", (6, 4)))
+    with pytest.raises(EngineError, match="no input 'images'; it has x"):
+        rig.start()
+    rig.stop()
+    rig.check_nothing_is_left()
+
+
+def test_memory_that_is_refused_when_allocating_leaves_nothing(engine: Callable[[], Engine]) -> None:
+    rig = Rig(engine)
+    rig.device.budget.limit = 1
+    rig.start()
+    report = rig.post.wait_for("model tiny", "faulted")
+    assert report.error is not None
+    assert report.error.exit_code is ExitCode.MEMORY
+    assert rig.runner.join(10)
+    rig.check_nothing_is_left()
+
+
+def test_a_pipeline_at_its_source_fault_gets_its_last_results(engine: Callable[[], Engine]) -> None:
+    with running(Rig(engine)) as rig:
+        rig.put("a", 0)
+        rig.steps.wait_for("launch 0")
+        rig.put("a", 1)
+        rig.pipelines["a"].close()
+    assert rig.seqs("a") == [0, 1]
+    assert rig.post.phases("pipeline a") == ["ended"]

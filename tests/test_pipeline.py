@@ -1,0 +1,347 @@
+"""A pipeline between its mailbox and its sinks: order, counts, filters, limit and end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edged.config.schema import PipelineConfig
+from edged.mailbox import Bell
+from edged.memory import Slots
+from edged.messages import Classification, Identity, Mask, Message, ModelId, Result, Tensor
+from edged.parsers.base import Parsed
+from edged.pipeline import MAX_AHEAD, STAGES, Job, Pipeline
+from tests.rig import Post, make_frame, make_slots
+
+LABELS = ("person", "car", "dog")
+
+
+def found(*rows: tuple[float, ...]) -> Parsed:
+    """Rows of x, y, w, h, score, class id."""
+    table = np.array(rows, np.float32).reshape(-1, 6)
+    return Parsed(boxes=table[:, :4], scores=table[:, 4], class_ids=table[:, 5].astype(np.int32), rejected=1)
+
+
+class Rig:
+    """A pipeline with its slots; `offer`, `take` and `finish` are what a source and runners do."""
+
+    def __init__(self, *, live: bool = True, limit: int | None = None, **config: Any) -> None:
+        self.post = Post()
+        self.messages: list[Message] = []
+        self.slots: Slots = make_slots(MAX_AHEAD + 3)
+        self.pipeline = Pipeline(
+            "front",
+            PipelineConfig(source="cam", model="m", **config),
+            Identity("robot-7", "s1"),
+            ModelId("tiny", "1", "abc"),
+            LABELS,
+            [self.messages.append],
+            Bell(),
+            self.post,
+            live=live,
+            limit=limit,
+        )
+        self.pipeline.begin()
+
+    @property
+    def results(self) -> list[Result]:
+        return [m.body for m in self.messages if isinstance(m.body, Result)]
+
+    def offer(self, *seqs: int) -> None:
+        for seq in seqs:
+            frame = make_frame(self.slots, seq)
+            if not self.pipeline.offer(frame, 0):
+                frame.release()
+
+    def take(self) -> Job | None:
+        with self.pipeline.mailbox.bell.condition:
+            job = self.pipeline.take_locked()
+        if job is not None:
+            job.launched_ns = job.done_ns = job.taken_ns + 1_000_000
+            job.frame.release()  # as the runner does when the device has read it
+        return job
+
+    def next(self, seq: int) -> Job:
+        self.offer(seq)
+        job = self.take()
+        assert job is not None
+        return job
+
+    def finish(self, job: Job, parsed: Parsed | None = None) -> None:
+        self.pipeline.complete(job, parsed or found())
+
+    def fail(self, job: Job) -> None:
+        self.pipeline.complete(job, None)
+
+    def balanced(self) -> bool:
+        c = self.pipeline.counts()
+        return c.offered == c.inferred + c.dropped + c.failed
+
+
+def test_a_result_carries_all_that_a_receiver_must_know() -> None:
+    rig = Rig(deadline_ms=80)
+    rig.offer(0, 2)  # 1 was lost before it was offered, 0 gave way
+    job = rig.take()
+    assert job is not None
+    rig.finish(job, found((1, 2, 3, 4, 0.5, 0)))
+    (message,) = rig.messages
+    assert (message.topic, message.cls) == ("edged/robot-7/front/result", "result")
+    assert message.key == ("s1", "front", 0)
+    (r,) = rig.results
+    assert (r.device, r.pipeline, r.source, r.session_id, r.seq) == ("robot-7", "front", "cam", "s1", 0)
+    assert (r.frame_seq, r.dropped, r.rejected, r.frame) == (2, 1, 1, (4, 2))
+    assert (r.captured_mono_ns, r.captured_at) == (job.frame.captured_mono_ns, job.frame.captured_at_ns)
+    assert (r.timestamp_source, r.deadline_ms, r.valid) == ("synthetic", 80, True)
+    assert r.model == ModelId("tiny", "1", "abc")
+    assert r.detections is not None
+    (d,) = r.detections
+    assert (d.label, d.class_id, d.score, d.box, d.track_id, d.keypoints) == (
+        "person", 0, 0.5, (1, 2, 3, 4), None, None,
+    )  # fmt: skip
+    assert r.classes is None
+
+
+def test_having_seen_nothing_is_an_empty_list() -> None:
+    rig = Rig()
+    rig.finish(rig.next(0), found())
+    assert rig.results[0].detections == []
+
+
+@given(st.permutations(range(6)), st.sets(st.integers(0, 5)))
+def test_results_leave_in_the_order_taken_however_they_finish(order: list[int], failed: set[int]) -> None:
+    rig = Rig()
+    jobs = [rig.next(seq) for seq in range(6)]
+    done: set[int] = set()
+    for i in order:
+        rig.fail(jobs[i]) if i in failed else rig.finish(jobs[i])
+        done.add(i)
+        ready = next((k for k in range(6) if k not in done), 6)  # all before are done
+        assert [r.frame_seq for r in rig.results] == [k for k in range(ready) if k not in failed]
+    assert [r.seq for r in rig.results] == list(range(6 - len(failed)))
+    counts = rig.pipeline.counts()
+    assert (counts.inferred, counts.failed) == (6 - len(failed), len(failed))
+    assert rig.balanced()
+
+
+STEPS = st.lists(
+    st.sampled_from(["frame", "frame", "lost", "take", "finish oldest", "finish newest", "fail"]), max_size=60
+)
+
+
+@given(STEPS)
+def test_dropped_lost_and_failed_account_for_every_gap_between_results(steps: Sequence[str]) -> None:
+    """Between two results: frames that gave way (told), were lost by the source, or failed. No other."""
+    rig = Rig()
+    seq, lost, open_jobs, failed = 0, [], [], []
+    for step in steps:
+        if step in ("frame", "lost"):
+            lost += [seq] * (step == "lost")
+            if step == "frame":
+                rig.offer(seq)
+            seq += 1
+        elif step == "take":
+            job = rig.take()
+            open_jobs += [] if job is None else [job]
+        elif open_jobs:
+            job = open_jobs.pop(0 if step != "finish newest" else -1)
+            failed += [job.frame.seq] * (step == "fail")
+            rig.fail(job) if step == "fail" else rig.finish(job)
+    for job in open_jobs:
+        rig.finish(job)
+    rig.offer(seq)  # the end of a file: what waits is still done
+    rig.pipeline.close()
+    last = rig.take()
+    assert last is not None
+    rig.finish(last)
+    before = -1
+    for r in rig.results:
+        gap = range(before + 1, r.frame_seq)
+        others = sum(s in gap for s in lost) + sum(s in gap for s in failed)
+        assert r.dropped == len(gap) - others
+        before = r.frame_seq
+    counts = rig.pipeline.counts()
+    assert counts.dropped == sum(r.dropped for r in rig.results) == rig.pipeline.mailbox.dropped
+    assert (counts.lost, counts.failed, counts.inferred) == (len(lost), len(failed), len(rig.results))
+    assert rig.balanced()
+    assert rig.slots.in_use == 0
+
+
+def test_pictures_lost_before_the_first_frame_count() -> None:
+    rig = Rig()
+    rig.finish(rig.next(3))
+    assert rig.pipeline.counts().lost == 3
+
+
+def test_what_other_instances_have_finished_waits_within_a_bound() -> None:
+    rig = Rig()
+    slow = rig.next(0)
+    for seq in range(1, MAX_AHEAD):
+        rig.finish(rig.next(seq))
+    rig.offer(MAX_AHEAD)
+    assert rig.take() is None, "nobody may run further ahead of an instance that hangs"
+    rig.offer(MAX_AHEAD + 1)
+    assert rig.pipeline.mailbox.dropped == 1
+    assert rig.results == []
+    rig.finish(slow)
+    assert len(rig.results) == MAX_AHEAD
+    job = rig.take()
+    assert job is not None
+    rig.finish(job)
+    assert rig.results[-1].dropped == 1
+
+
+class TestFilters:
+    ROWS = ((0, 0, 10, 10, 0.9, 0), (0, 0, 30, 5, 0.8, 1), (0, 0, 30, 30, 0.4, 2), (0, 0, 9, 40, 0.7, 0))
+
+    @pytest.mark.parametrize(
+        ("config", "kept"),
+        [
+            ({}, [0, 1, 2, 3]),
+            ({"classes": ("person",)}, [0, 3]),
+            ({"classes": ("dog", "car")}, [1, 2]),
+            ({"min_score": 0.7}, [0, 1, 3]),
+            ({"min_size": (10, 5)}, [0, 1, 2]),
+            ({"min_size": (10, 10)}, [0, 2]),
+            ({"classes": ("person",), "min_score": 0.8, "min_size": (10, 10)}, [0]),
+            ({"min_score": 1.0}, []),
+        ],
+    )
+    def test_detections(self, config: dict[str, Any], kept: list[int]) -> None:
+        rig = Rig(**config)
+        rig.finish(rig.next(0), found(*self.ROWS))
+        (r,) = rig.results
+        assert r.detections is not None
+        assert [d.box for d in r.detections] == [self.ROWS[i][:4] for i in kept]
+        assert [d.label for d in r.detections] == [LABELS[int(self.ROWS[i][5])] for i in kept]
+        assert rig.pipeline.counts().detections == len(kept)
+        assert rig.pipeline.counts().rejected == 1, "what the parser rejected is not what was filtered"
+
+    def test_keypoints_and_tracks_stay_with_their_boxes(self) -> None:
+        parsed = found(*self.ROWS)
+        parsed.keypoints = np.arange(16, dtype=np.float32).reshape(4, 2, 2)
+        parsed.track_ids = np.array([7, 8, 9, 10], np.int32)
+        rig = Rig(classes=("dog",))
+        rig.finish(rig.next(0), parsed)
+        assert rig.results[0].detections is not None
+        (d,) = rig.results[0].detections
+        assert (d.track_id, d.keypoints) == (9, [(8, 9), (10, 11)])
+
+    def test_a_class_without_a_name_is_its_number(self) -> None:
+        rig = Rig()
+        rig.finish(rig.next(0), found((0, 0, 1, 1, 0.5, 3), (0, 0, 1, 1, 0.5, -1)))
+        assert rig.results[0].detections is not None
+        assert [d.label for d in rig.results[0].detections] == ["3", "-1"]
+
+    @pytest.mark.parametrize(
+        ("config", "kept"), [({}, [2, 0]), ({"classes": ("person",)}, [0]), ({"min_score": 0.75}, [2])]
+    )
+    def test_classes_of_a_classifier(self, config: dict[str, Any], kept: list[int]) -> None:
+        rig = Rig(**config)
+        scores = {2: 0.75, 0: 0.25}
+        ids = np.array(list(scores), np.int32)
+        rig.finish(rig.next(0), Parsed(classes=(ids, np.array(list(scores.values()), np.float32))))
+        assert rig.results[0].classes == [Classification(LABELS[i], i, scores[i]) for i in kept]
+        assert rig.results[0].detections is None
+
+    def test_masks_and_tensors_pass(self) -> None:
+        mask, tensors = Mask((1, 1), b"", ["a"]), {"y": Tensor("float32", [1], b"\0" * 4)}
+        rig = Rig(min_score=0.5)
+        rig.finish(rig.next(0), Parsed(mask=mask))
+        rig.finish(rig.next(1), Parsed(tensors=tensors))
+        assert (rig.results[0].mask, rig.results[1].tensors) == (mask, tensors)
+
+
+class TestEnd:
+    def phases(self, rig: Rig) -> list[str]:
+        return rig.post.phases("pipeline front")
+
+    def test_it_ends_when_closed_and_all_is_handed_on(self) -> None:
+        rig = Rig()
+        job = rig.next(0)
+        rig.offer(1)
+        rig.pipeline.close()
+        rig.finish(job)
+        assert self.phases(rig) == ["running"], "a frame still waits"
+        last = rig.take()
+        assert last is not None
+        assert self.phases(rig) == ["running"], "its frame is still at work"
+        rig.finish(last)
+        assert self.phases(rig) == ["running", "ended"]
+        assert rig.pipeline.state == "ended"
+
+    def test_closing_an_idle_pipeline_ends_it_once(self) -> None:
+        rig = Rig()
+        rig.pipeline.close()
+        rig.pipeline.close("faulted")
+        rig.pipeline.drop()
+        assert self.phases(rig) == ["running", "ended"]
+
+    def test_a_source_that_failed_makes_the_end_a_fault_after_its_last_frame(self) -> None:
+        rig = Rig()
+        job = rig.next(0)
+        rig.pipeline.close("faulted")
+        rig.finish(job)
+        assert self.phases(rig) == ["running", "faulted"]
+        assert len(rig.results) == 1
+
+    def test_dropping_counts_what_waits_and_ends(self) -> None:
+        rig = Rig()
+        rig.offer(0)
+        rig.pipeline.drop()
+        assert self.phases(rig) == ["running", "ended"]
+        assert rig.pipeline.counts().dropped == 1
+        assert rig.slots.in_use == 0
+        assert rig.balanced()
+
+    @pytest.mark.parametrize("live", [True, False])
+    def test_at_its_limit_it_takes_no_more_and_ends_with_exactly_so_many(self, live: bool) -> None:
+        rig = Rig(live=live, limit=2)
+        jobs = [rig.next(0), rig.next(1)]
+        assert rig.pipeline.mailbox.closed, "the reader is told that no more is wanted"
+        rig.offer(2)
+        assert rig.take() is None
+        assert rig.slots.in_use == 0
+        for job in reversed(jobs):
+            assert self.phases(rig) == ["running"]
+            rig.finish(job)
+        assert self.phases(rig) == ["running", "ended"]
+        assert len(rig.results) == 2
+        assert rig.balanced()
+
+    def test_a_frame_that_waits_at_the_limit_cannot_be(self) -> None:
+        """The limit is reached by taking the frame that waits; from then on the mailbox is closed and empty."""
+        rig = Rig(limit=1)
+        rig.offer(0, 1)
+        job = rig.take()
+        assert job is not None
+        rig.finish(job)
+        counts = rig.pipeline.counts()
+        assert (counts.offered, counts.dropped, counts.inferred) == (2, 1, 1)
+
+
+def test_stage_times_are_those_of_the_job() -> None:
+    rig = Rig()
+    job = rig.next(0)
+    job.frame.captured_mono_ns -= 50_000_000
+    captured = job.frame.captured_mono_ns
+    job.taken_ns, job.launched_ns, job.done_ns = (captured + ms * 1_000_000 for ms in (2, 3, 13))
+    job.preprocess_ms, job.engine_ms = 4.0, 6.0
+    rig.finish(job)
+    stages = rig.pipeline.counts().stages
+    assert stages.keys() == set(STAGES)
+    means = {name: q.mean_ms for name, q in stages.items()}
+    assert means["wait"] == pytest.approx(2)
+    assert means["infer"] == pytest.approx(10)
+    assert (means["preprocess"], means["engine"]) == (4, 6)
+    assert means["parse"] == pytest.approx((job.parsed_ns - job.done_ns) / 1e6, abs=1e-3)
+    assert means["age"] >= 13 + means["parse"] - 1e-3
+
+
+def test_counts_before_anything_came() -> None:
+    counts = Rig().pipeline.counts()
+    assert (counts.offered, counts.inferred, counts.fps, counts.state) == (0, 0, 0.0, "running")
