@@ -179,9 +179,7 @@ class Daemon:
     def _do(self, now: float, happening: Happening) -> ExitCode | None:
         """One thing that happened and all that follows from it; the exit code when that is the end."""
         if isinstance(happening, Report):
-            if happening.error is not None:
-                self._error(happening.error)
-            self._announcer.report(happening)
+            self._hear(happening)
         for action in self.core.step(now, happening):
             if isinstance(action, Exit):
                 return self._exit(action)
@@ -201,7 +199,7 @@ class Daemon:
                 plans[r.name] = wanted_bytes(r.plan(mine))
             self.device.budget.admit_all(plans)
         except EdgedError as e:
-            self._error(e)
+            self._hear(Report("daemon", "faulted", e))
             return Admitted(e)
         for owner, nbytes in plans.items():  # each unit admits its own when it allocates
             self.device.budget.give_back(owner, nbytes)
@@ -244,6 +242,12 @@ class Daemon:
         for name in action.hanging:
             self._error(EdgedError(f"{name} did not stop in time", hint="see the lines about it, if any"))
         return action.code
+
+    def _hear(self, report: Report) -> None:
+        """Tell it on."""
+        if report.error is not None:
+            self._error(report.error)
+        self._announcer.report(report)
 
     def _error(self, error: EdgedError) -> None:
         self.errors.append(error)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from rich.table import Table
@@ -29,8 +30,16 @@ class StatusLine:
         self._next = 0.0
         self._before: dict[str, tuple[float, int]] = {}
 
-    def log_handler(self) -> logging.Handler:
-        return _Above(self)
+    @contextmanager
+    def above(self) -> Iterator[None]:
+        """Log lines go above the status."""
+        handler, root = _Above(self), logging.getLogger()
+        handler.setFormatter(logging.Formatter("edged: %(message)s"))
+        root.addHandler(handler)
+        try:
+            yield
+        finally:
+            root.removeHandler(handler)
 
     def tick(self, daemon: Daemon) -> None:
         now = time.monotonic()

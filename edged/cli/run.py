@@ -17,6 +17,7 @@ from edged.cli.live import StatusLine, summary
 from edged.config.load import load
 from edged.daemon import Daemon, Limits
 from edged.errors import ExitCode
+from edged.metrics import Snapshot
 
 HELP = "run a configuration"
 
@@ -34,25 +35,29 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     status = StatusLine(sys.stderr, live=sys.stderr.isatty() and not args.quiet)
-    logging.basicConfig(format="edged: %(message)s", level=logging.WARNING, handlers=[status.log_handler()])
-    config = load(args.file)
-    for warning in config.warnings:
-        log.warning("%s: warning: %s", args.file, warning)
-    limits = Limits(args.frames, args.seconds)
-    daemon = Daemon(config, limits, on_tick=status.tick, on_event=status.event)
-    code = daemon.run()
-    status.clear()
-    snapshot = daemon.snapshot()
+    with status.above():
+        config = load(args.file)
+        for warning in config.warnings:
+            log.warning("%s: warning: %s", args.file, warning)
+        limits = Limits(args.frames, args.seconds)
+        daemon = Daemon(config, limits, on_tick=status.tick, on_event=status.event)
+        code = daemon.run()
+        status.clear()
+        _tell(daemon.snapshot(), args)
+        if code is not ExitCode.OK or daemon.core.why == "signal":
+            log.warning("ended: %s (exit status %d)", daemon.core.why, code)
+    if daemon.hanging:
+        _leave(code)
+    return code
+
+
+def _tell(snapshot: Snapshot, args: argparse.Namespace) -> None:
+    """The summary: for programs on stdout, for people on stderr."""
     if args.json:
         print(msgspec.json.encode(snapshot).decode(), flush=True)
     elif not args.quiet:
         width = None if sys.stderr.isatty() else 120
         Console(stderr=True, width=width).print(summary(snapshot))
-    if code is not ExitCode.OK or daemon.core.why == "signal":
-        log.warning("ended: %s (exit status %d)", daemon.core.why, code)
-    if daemon.hanging:
-        _leave(code)
-    return code
 
 
 def _leave(code: ExitCode) -> None:
