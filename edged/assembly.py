@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from msgspec.structs import replace
+
 from edged import registry
 from edged.config.schema import Backend, Config, ModelConfig
 from edged.engines.choose import make_engine
@@ -78,6 +80,7 @@ class Assembly:
         used = {p.source for p in config.pipelines.values()}
         sources = {n: makers.source(n, entry) for n, entry in config.sources.items() if n in used}
         self.pipelines = {n: self._pipeline(n, sources[p.source].live) for n, p in config.pipelines.items()}
+        self._entries = {n: self._settled(n, entry, sources) for n, entry in config.models.items()}
         self.sources = {s.name: s for s in (self._source(n, s) for n, s in sources.items())}
         self.runners = {r.name: r for name in config.models for r in self._instances(name)}
         self.kinds.update(dict.fromkeys(self.sources, "source"))
@@ -110,16 +113,23 @@ class Assembly:
             limit=self._frames,
         )
 
+    def _settled(self, name: str, entry: ModelConfig, sources: Mapping[str, Source]) -> ModelConfig:
+        """With in_flight decided: where no source is live, no frame grows old by waiting on the device."""
+        if entry.in_flight is not None:
+            return entry
+        live = any(sources[p.source].live for p in self._config.pipelines.values() if p.model == name)
+        return replace(entry, in_flight=1 if live else 2)
+
     def _source(self, name: str, source: Source) -> SourceUnit:
         pipelines = [p for p in self.pipelines.values() if p.config.source == name]
-        models = [self._config.models[p.config.model] for p in pipelines]
+        models = [self._entries[p.config.model] for p in pipelines]
         # one is being filled; each pipeline has one in its mailbox and some on the device
-        slots = 1 + sum(1 + m.in_flight * m.instances for m in models)
+        slots = 1 + sum(1 + (m.in_flight or 1) * m.instances for m in models)
         return SourceUnit(f"source {name}", source, self._device, pipelines, slots, self._post)
 
     def _instances(self, name: str) -> list[Runner]:
         """The runners of a model; none when no pipeline uses it."""
-        entry, model = self._config.models[name], self._models[name]
+        entry, model = self._entries[name], self._models[name]
         if not any(p.config.model == name for p in self.pipelines.values()):
             return []
         return [
@@ -132,7 +142,7 @@ class Assembly:
                 model.input,
                 self._bells[name],
                 self._post,
-                in_flight=entry.in_flight,
+                in_flight=entry.in_flight or 1,
                 priority=entry.priority,
             )
             for i in range(entry.instances)

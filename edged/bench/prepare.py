@@ -99,7 +99,7 @@ def settings_of(config: Config) -> Settings:
         threads=getattr(options, "threads", 0) or cores(),
         instances=entry.instances,
         spinning=bool(getattr(options, "spinning", False)),
-        in_flight=entry.in_flight,
+        in_flight=entry.in_flight or 2,  # unpaced, see assembly.py
     )
 
 

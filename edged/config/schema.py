@@ -55,7 +55,7 @@ class ModelConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     engine: str = "auto"
     instances: Annotated[int, Meta(ge=1, le=16)] = 1
     priority: int = 0
-    in_flight: Annotated[int, Meta(ge=1, le=2)] = 1
+    in_flight: Annotated[int, Meta(ge=1, le=2)] | None = None  # None: 1 with a live source, else 2
     batch: BatchConfig = BatchConfig()
     options: Any = None
 

@@ -137,7 +137,7 @@ class SinkWorker:
         queue.append(m)
 
     def _take(self) -> Message | None:
-        if self._others:
+        if self._others and not (self._stopping and (self._newest or self._results)):  # "offline" comes last
             return self._others.popleft()
         if self._newest:
             return self._newest.pop(next(iter(self._newest)))

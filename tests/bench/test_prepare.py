@@ -77,7 +77,7 @@ def test_a_camera_keeps_its_pace(config: Config) -> None:
 
 def test_settings_go_in_and_come_out(config: Config) -> None:
     own = prepare.narrow(config, "front")
-    assert prepare.settings_of(own) == Settings(threads=1, instances=1, spinning=False, in_flight=1)
+    assert prepare.settings_of(own) == Settings(threads=1, instances=1, spinning=False, in_flight=2)
     wanted = Settings(threads=3, instances=2, spinning=True, in_flight=2)
     assert prepare.settings_of(prepare.with_settings(own, wanted)) == wanted
     assert prepare.settings_of(prepare.with_in_flight(own, 2)).in_flight == 2
