@@ -9,7 +9,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ from edged.models.model import Model
 
 WARM_UP_S = 0.2
 MAX_RUNS = 1 << 17
+_T = TypeVar("_T")
 
 
 class _Now:
@@ -107,6 +109,18 @@ class Alone:
         return execution
 
     def run(self, seconds: float) -> EngineRun:
+        return _sum([self._spell(seconds)])
+
+    def run_around(self, seconds: float, other: Callable[[], _T]) -> tuple[EngineRun, _T]:
+        """Half of the seconds, then `other`, then the other half; and what `other` gave.
+
+        So both meet the same machine: speeds drift within seconds.
+        """
+        before = self._spell(seconds / 2)
+        found = other()
+        return _sum([before, self._spell(seconds / 2)]), found
+
+    def _spell(self, seconds: float) -> _Spell:
         """All instances at once, each in a thread of its own, for `seconds` after a warm-up."""
         loops = [_Loop(e, t, seconds) for e, t in zip(self._executions, self._times, strict=True)]
         for loop in loops:
@@ -120,13 +134,33 @@ class Alone:
         for loop in loops:
             if loop.error is not None:
                 raise loop.error
-        runs = sum(loop.runs for loop in loops)
-        return EngineRun(
-            fps=round(sum(loop.runs / loop.took_s for loop in loops), 2),
-            cpu_ms=round((last.cpu_s - first.cpu_s) / runs * 1e3, 3),
+        return _Spell(
+            fps=sum(loop.runs / loop.took_s for loop in loops),
+            cpu_s=last.cpu_s - first.cpu_s,
             others=others(first, last),
-            infer=quantiles(np.concatenate([loop.times[: loop.runs] for loop in loops])),
+            times=np.concatenate([loop.times[: loop.runs] for loop in loops]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Spell:
+    """One stretch of inferring; `times` are ns, one an inference."""
+
+    fps: float
+    cpu_s: float
+    others: float
+    times: npt.NDArray[np.int64]
+
+
+def _sum(spells: list[_Spell]) -> EngineRun:
+    """Of spells that were equally long."""
+    runs = sum(len(s.times) for s in spells)
+    return EngineRun(
+        fps=round(sum(s.fps for s in spells) / len(spells), 2),
+        cpu_ms=round(sum(s.cpu_s for s in spells) / runs * 1e3, 3),
+        others=max(s.others for s in spells),
+        infer=quantiles(np.concatenate([s.times for s in spells])),
+    )
 
 
 class _Loop:

@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -106,17 +107,12 @@ def _cpu() -> str:
 
 
 def measure_pairs(subject: Subject, bench: Bench, plan: Plan, say: Say) -> list[Pair]:
-    """Alternating, and who goes first alternates too, so that a drift of the machine favours neither."""
+    """The engine alone before and after each run of the pipeline, so that a drift of the machine favours neither."""
     pairs = []
     config, clip = subject.fastest
     with Alone(config, subject.model, subject.clip) as alone:
         for i in range(plan.pairs):
-            if i % 2:
-                limit = alone.run(plan.seconds)
-                run = bench.run(config, plan.seconds, clip)
-            else:
-                run = bench.run(config, plan.seconds, clip)
-                limit = alone.run(plan.seconds)
+            limit, run = alone.run_around(plan.seconds, partial(bench.run, config, plan.seconds, clip))
             pair = Pair(run, limit, round(run.fps / limit.fps, 4))
             pairs.append(pair)
             say(

@@ -69,7 +69,7 @@ class EngineRun(msgspec.Struct, frozen=True):
 
 
 class Pair(msgspec.Struct, frozen=True):
-    """One after the other, so that both meet the same machine."""
+    """The pipeline between two halves of the engine alone, so that both meet the same machine."""
 
     pipeline: Run
     alone: EngineRun

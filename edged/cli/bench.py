@@ -1,8 +1,8 @@
 """Measure a pipeline of a configuration on this machine, against its engine alone and at live rates.
 
-The pipeline runs at pace max and the engine alone, in turn; then live at 80% and 200% of its capacity with
-in_flight 1 and 2. Results go to a subscriber in this process, never to the configuration's own sinks. With
---tune: which settings give the lowest age and the most frames a second.
+The pipeline runs at pace max, and the engine alone before and after it; then live at 80% and 200% of its
+capacity with in_flight 1 and 2. Results go to a subscriber in this process, never to the configuration's own
+sinks. With --tune: which settings give the lowest age and the most frames a second.
 """
 
 from __future__ import annotations

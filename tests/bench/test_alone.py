@@ -31,6 +31,13 @@ def test_every_instance_infers(subject: Subject, instances: int) -> None:
     assert run.infer.max_ms >= run.infer.p50_ms > 0
 
 
+def test_the_other_side_runs_between_two_halves(subject: Subject) -> None:
+    with Alone(subject.config, subject.model, subject.clip) as alone:
+        run, found = alone.run_around(0.02, lambda: "between")
+    assert found == "between"
+    assert run.infer.count >= 2 * LEAST_FRAMES
+
+
 def test_a_model_that_does_not_load_leaves_nothing_behind(subject: Subject) -> None:
     subject.model.file.write_bytes(b"")
     with pytest.raises(Exception, match=r"model\.onnx"), Alone(subject.config, subject.model, subject.clip):
