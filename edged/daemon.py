@@ -149,8 +149,9 @@ class Daemon:
         entry = self.config.sources[name]
         source = registry.load("sources", entry.kind)(name, entry.options)
         models = self.config.models
-        # one is being filled; each pipeline has one in its mailbox and some on the device
-        slots = 1
+        # one is being filled, a camera's driver holds extra ones; each pipeline has one in its mailbox and some on
+        # the device
+        slots = 1 + getattr(source, "extra_slots", 0)
         for p in pipelines:
             p.mailbox.live = source.live
             m = models[p.config.model]
