@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
     "check": "edged.cli.check",
     "schema": "edged.cli.schema",
     "model": "edged.cli.model",
+    "cameras": "edged.cli.cameras",
 }
 
 
