@@ -15,10 +15,12 @@ import numpy as np
 
 from edged.config.schema import PipelineConfig
 from edged.frames import Frame
+from edged.freshness import GOOD, Verdict, judge
 from edged.mailbox import Bell, Mailbox
 from edged.messages import Classification, Detection, Identity, Message, ModelId, Result, topic
 from edged.metrics import Histogram, PipelineCounts
 from edged.parsers.base import Parsed
+from edged.tracking.tracker import Tracker
 
 Offer = Callable[[Message], None]
 STAGES = ("wait", "preprocess", "engine", "infer", "parse", "age")
@@ -75,10 +77,12 @@ class Pipeline:
         self._lock = threading.Lock()  # guards all below
         self._next = 0
         self._waiting: dict[int, tuple[Job, Parsed | None]] = {}
+        self._tracker = None if config.track is None else Tracker(config.track)
         self._told_dropped = 0
         self._last_seq: int | None = None
         self._started_ns = 0
         self._last_ns = 0
+        self.last_result: tuple[int, Verdict] | None = None  # CLOCK_MONOTONIC ns, and what was thought of it
         self.inferred = 0
         self.failed = 0
         self.lost = 0
@@ -126,7 +130,11 @@ class Pipeline:
         if parsed is None:
             self.failed += 1
             return
-        result = self._result(job, parsed)
+        look = frame.tags.get("look")
+        verdict = GOOD if look is None else judge(look, self.config.health)
+        if self._tracker is not None and verdict.shows:
+            self._track(self._tracker, parsed, frame)
+        result = self._result(job, parsed, verdict)
         self._told_dropped = job.dropped
         message = Message(self._topic, "result", (result.session_id, self.name, result.seq), result)
         for offer in self._offers:
@@ -137,6 +145,7 @@ class Pipeline:
         self.detections += len(result.detections or ())
         self._started_ns = self._started_ns or job.taken_ns
         self._last_ns = now
+        self.last_result = (now, verdict)
         t = self.times
         t["wait"].record((job.taken_ns - frame.captured_mono_ns) / 1e9)
         t["preprocess"].record(job.preprocess_ms / 1e3)
@@ -147,7 +156,16 @@ class Pipeline:
         if self.on_result is not None:
             self.on_result(job, result)
 
-    def _result(self, job: Job, parsed: Parsed) -> Result:
+    def _track(self, tracker: Tracker, p: Parsed, frame: Frame) -> None:
+        """Fill in `track_ids`. Classes that are not kept take no tracks; scores are the tracker's to judge."""
+        if p.boxes is None or p.scores is None or p.class_ids is None:
+            return
+        scores = p.scores
+        if self._keep is not None:
+            scores = np.where(np.isin(p.class_ids, self._keep), scores, np.float32(-1))
+        p.track_ids = tracker.update(p.boxes, scores, p.class_ids, frame.captured_mono_ns)
+
+    def _result(self, job: Job, parsed: Parsed, verdict: Verdict) -> Result:
         frame = job.frame
         return Result(
             device=self._identity.device,
@@ -160,6 +178,8 @@ class Pipeline:
             captured_mono_ns=frame.captured_mono_ns,
             timestamp_source=frame.timestamp_source,
             deadline_ms=self.config.deadline_ms,
+            valid=verdict.valid,
+            invalid_reason=verdict.reason,
             dropped=job.dropped - self._told_dropped,
             rejected=parsed.rejected,
             model=self._model,
@@ -194,7 +214,7 @@ class Pipeline:
                 ids[i],
                 scores[i],
                 tuple(boxes[i]),
-                None if tracks is None else tracks[i],
+                None if tracks is None or tracks[i] < 0 else tracks[i],
                 None if points is None else [(x, y) for x, y in points[i]],
             )
             for i in range(len(rows))
@@ -210,6 +230,13 @@ class Pipeline:
         ]
 
     # In any thread.
+
+    def reset(self) -> None:
+        """Its source was opened again: objects are new, and so is the count of frames."""
+        with self._lock:
+            self._last_seq = None
+            if self._tracker is not None:
+                self._tracker.reset()
 
     def counts(self) -> PipelineCounts:
         with self._lock:

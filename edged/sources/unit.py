@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 
 from edged.errors import SourceError
 from edged.frames import Frame, FrameSpec
+from edged.freshness import Watch
 from edged.interfaces import Device, EndOfStream, Source
 from edged.memory import Region, Slots, Want
 from edged.pipeline import Pipeline
@@ -48,15 +50,23 @@ class SourceUnit(Unit):
         self.spec = self._source.open()
 
     def work(self) -> None:
+        assert self.spec is not None
         self.region = self._device.region(self.name, self.plan())
         self.slots = Slots.of(self.region, self._slots_wanted)
         self.region.freeze()
+        for pipeline in self.pipelines:
+            pipeline.reset()
+        # pictures from a folder and drawn ones may repeat themselves
+        watched = self._source.live and not getattr(self._source, "stills", False)
+        watch = Watch(self.spec) if watched else None
         self._source.start(self.slots)
         serving = list(self.pipelines)
         try:
             while serving and not self.stopping:
                 frame = self._source.read(POLL_S)
                 if frame is not None:
+                    if watch is not None:
+                        frame.tags = {**frame.tags, "look": watch.look(frame, time.monotonic_ns())}
                     serving = self._hand_over(frame, serving)
         except EndOfStream:
             return
