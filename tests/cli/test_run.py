@@ -188,7 +188,7 @@ def test_frames_are_exactly_as_many_as_asked_for(folder: Path) -> None:
     assert (front["inferred"], front["state"], front["dropped"], front["failed"]) == (7, "ended", 0, 0)
     assert set(front["stages"]) == {"wait", "preprocess", "engine", "infer", "parse", "age"}
     assert summary["sinks"]["log"]["published"] == len(lines)
-    assert summary["regions"]["source cam"]["slots"] == 3
+    assert summary["regions"]["source cam"]["slots"] == 4
     assert summary["errors"] == []
 
 
