@@ -21,10 +21,12 @@ import numpy as np
 
 from edged.config.schema import PipelineConfig
 from edged.frames import F32, Frame
+from edged.freshness import GOOD, Verdict, judge
 from edged.mailbox import Bell, Mailbox
 from edged.messages import Classification, Detection, Identity, Message, ModelId, Result, topic
 from edged.metrics import Histogram, PipelineCounts
 from edged.parsers.base import Parsed
+from edged.tracking.tracker import Tracker
 from edged.units import Report
 
 Offer = Callable[[Message], None]
@@ -92,9 +94,11 @@ class Pipeline:
         self._ending: Ending = "ended"
         self._next = 0
         self._waiting: dict[int, tuple[Job, Parsed | None]] = {}
+        self._tracker = None if config.track is None else Tracker(config.track)
         self._told_dropped = 0
         self._started_ns = 0
         self._last_ns = 0
+        self.last_result: tuple[int, Verdict] | None = None  # CLOCK_MONOTONIC ns, and what was thought of it
         self.inferred = 0
         self.failed = 0
         self.rejected = 0
@@ -182,7 +186,12 @@ class Pipeline:
         if parsed is None:
             self.failed += 1
             return
-        result = self._result(job, parsed)
+        look = job.frame.tags.get("look")
+        verdict = GOOD if look is None else judge(look, self.config.health)
+        self.last_result = (time.monotonic_ns(), verdict)
+        if self._tracker is not None and verdict.shows:
+            self._track(self._tracker, parsed, job.frame)
+        result = self._result(job, parsed, verdict)
         self._told_dropped = job.dropped
         message = Message(self._topic, "result", (result.session_id, self.name, result.seq), result)
         for offer in self._offers:
@@ -206,7 +215,16 @@ class Pipeline:
         t["parse"].record((job.parsed_ns - job.done_ns) / 1e9)
         t["age"].record((now - captured) / 1e9)
 
-    def _result(self, job: Job, parsed: Parsed) -> Result:
+    def _track(self, tracker: Tracker, p: Parsed, frame: Frame) -> None:
+        """Fill in `track_ids`. Classes that are not kept take no tracks; scores are the tracker's to judge."""
+        if p.boxes is None or p.scores is None or p.class_ids is None:
+            return
+        scores = p.scores
+        if self._keep is not None:
+            scores = np.where(np.isin(p.class_ids, self._keep), scores, np.float32(-1))
+        p.track_ids = tracker.update(p.boxes, scores, p.class_ids, frame.captured_mono_ns)
+
+    def _result(self, job: Job, parsed: Parsed, verdict: Verdict) -> Result:
         frame = job.frame
         return Result(
             device=self._identity.device,
@@ -219,6 +237,8 @@ class Pipeline:
             captured_mono_ns=frame.captured_mono_ns,
             timestamp_source=frame.timestamp_source,
             deadline_ms=self.config.deadline_ms,
+            valid=verdict.valid,
+            invalid_reason=verdict.reason,
             dropped=job.dropped - self._told_dropped,
             rejected=parsed.rejected,
             model=self._model,
@@ -257,7 +277,7 @@ class Pipeline:
                 ids[i],
                 scores[i],
                 tuple(boxes[i]),
-                None if tracks is None else tracks[i],
+                None if tracks is None or tracks[i] < 0 else tracks[i],
                 None if points is None else [(x, y) for x, y in points[i]],
             )
             for i in range(len(rows))
@@ -273,6 +293,13 @@ class Pipeline:
         ]
 
     # In any thread.
+
+    def reset(self) -> None:
+        """Its source was opened again: objects are new, and so is the count of frames."""
+        with self._lock:
+            self._last_seq = -1
+            if self._tracker is not None:
+                self._tracker.reset()
 
     def counts(self) -> PipelineCounts:
         """All counts at one moment; quantiles are read after it, without holding up a runner."""

@@ -21,6 +21,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "images": "edged.sources.images:ImagesSource",
         "video": "edged.sources.video:VideoSource",
         "pattern": "edged.sources.pattern:PatternSource",
+        "v4l2": "edged.sources.v4l2:V4l2Source",
     },
     # Class(name: str, options: Options, identity: Identity) -> Sink
     "sinks": {

@@ -21,7 +21,7 @@ LAYERS = (
     ("edged.config.schema", "edged.models.model"),
     ("edged.config", "edged.models"),
     ("edged.devices", "edged.engines", "edged.parsers", "edged.sinks", "edged.sources", "edged.tracking"),
-    ("edged.client", "edged.metrics", "edged.health", "edged.service"),
+    ("edged.client", "edged.metrics", "edged.freshness", "edged.health", "edged.service"),
     ("edged.units", "edged.pipeline", "edged.runner", "edged.sources.unit"),
     ("edged.supervisor", "edged.announcer", "edged.assembly", "edged.process", "edged.daemon"),
     ("edged.control", "edged.bench", "edged.cli"),

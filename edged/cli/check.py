@@ -17,7 +17,7 @@ from edged.errors import ConfigError, ExitCode
 HELP = "check a configuration and the models it names"
 
 # where a source reads or a sink sends: the first of these that an Options has
-_TARGETS = ("path", "paths", "endpoint", "host")
+_TARGETS = ("device", "path", "paths", "endpoint", "host")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "schema": "edged.cli.schema",
     "model": "edged.cli.model",
     "bench": "edged.cli.bench",
+    "cameras": "edged.cli.cameras",
 }
 
 

@@ -95,6 +95,7 @@ _CLAIMS: dict[str, Callable[[Any], tuple[str, str] | None]] = {
     "sinks zmq": lambda o: None if o.connect else ("bind", o.endpoint),
     "sinks jsonl": lambda o: ("path", os.path.realpath(o.path) if o.path != "-" else "stdout"),
     "sinks mqtt": lambda o: ("client_id", f"{o.client_id} at {o.host}:{o.port}") if o.client_id else None,
+    "sources v4l2": lambda o: ("device", os.path.realpath(o.device)),
     "sources video": lambda o: ("path", os.path.realpath(o.path)) if o.path.startswith("/dev/") else None,
 }
 _REMEDY = {

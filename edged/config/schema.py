@@ -75,6 +75,46 @@ class Backend(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     deliver: DeliverConfig = DeliverConfig()
 
 
+class TrackOptions(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[pipelines.X.track]: ids that follow objects from frame to frame; on when the table is there.
+
+    high_score: boxes from this score on begin tracks. low_score: weaker ones down to this only continue a track;
+        the model's own threshold must let them through.
+    min_iou: least overlap of a box with where its track should be by now; low_min_iou: the same for a weak box.
+    confirm: frames in which an object was seen before it has an id.
+    lost_s: a track unseen for so long is forgotten; more than the time between two frames.
+    max_tracks: at most so many at once; further objects get no id.
+    """
+
+    high_score: Unit = 0.6
+    low_score: Unit = 0.1
+    min_iou: Unit = 0.1
+    low_min_iou: Unit = 0.4
+    confirm: Annotated[int, Meta(ge=1, le=100)] = 2
+    lost_s: Annotated[float, Meta(gt=0, le=60)] = 2.0
+    max_tracks: Annotated[int, Meta(ge=1, le=1024)] = 128
+
+
+Check = Literal["frozen", "black", "late", "torn"]
+
+
+class HealthOptions(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[pipelines.X.health]: when a live picture is not to be believed; its results say valid = false and why.
+
+    checks: which are made; [] for none. Folders of pictures and patterns may repeat themselves and are not checked.
+    frozen_s: the same picture for so long, bit by bit. A network camera may repeat a still one: give it more.
+    black_mean, black_spread: darker and more even than both, from 0 to 255.
+    late_s: a picture older than this when it arrives, or so long after the one before (or three times as long as
+        usual, if that is more).
+    """
+
+    checks: tuple[Check, ...] = ("frozen", "black", "late", "torn")
+    frozen_s: PositiveFloat = 0.6
+    black_mean: Annotated[float, Meta(ge=0, le=255)] = 10.0
+    black_spread: Annotated[float, Meta(ge=0, le=255)] = 3.0
+    late_s: PositiveFloat = 0.5
+
+
 class PipelineConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[pipelines.X]: one source through one model to its sinks; names refer to the other tables."""
 
@@ -85,6 +125,8 @@ class PipelineConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     min_score: Unit | None = None
     min_size: Size | None = None  # smallest box to keep
     deadline_ms: PositiveFloat | None = None
+    track: TrackOptions | None = None
+    health: HealthOptions = HealthOptions()
 
 
 class Config(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,7 +13,7 @@ from edged.config.schema import Backend
 from edged.config.words import BAD, Problems, join, show, suggest
 from edged.errors import Problem
 
-_CAMERA = re.compile(r"/dev/video[0-9]+", re.A)
+_CAMERA = re.compile(r"/dev/(video[0-9]+|v4l/by-(id|path)/[^/]+)", re.A)
 PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
@@ -90,7 +90,7 @@ class Sources:
 def _as_table(full: str) -> dict[str, Any] | None:
     """The [sources.X] table that a device, folder or file stands for."""
     if _CAMERA.fullmatch(full):
-        return {"kind": "video", "path": full}
+        return {"kind": "v4l2", "device": full}
     if os.path.isdir(full):
         return {"kind": "images", "path": full}
     if os.path.isfile(full):

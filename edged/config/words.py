@@ -34,7 +34,6 @@ _NOT_YET: dict[str, str] = {
     "models.*.fallback": "there is one engine only: remove the key",
     "models.*.gpu": "there is no GPU device yet: remove the key",
     "sinks.*.deliver.event": "events are always sent at once: remove the key",
-    "*.kind=v4l2": "use kind = \"video\" with path = '/dev/video0'",
     "*.kind=rtsp": "network cameras are not supported: record to a file and use kind = 'video'",
 }
 

@@ -71,6 +71,9 @@ class SlotSource(ABC):
         self._views: tuple[tuple[U8, ...], ...] = ()
         self._pacer: Pacer | None = None
         self._due_s: float | None = None  # media time of the picture that is next, once known
+        self._taken_ns: int | None = (
+            None  # CLOCK_MONOTONIC of that picture, of a source that knows better than now
+        )
         self._seq = 0
         self.lost = 0  # pictures since open for which no slot was free, or that came spoilt
 
@@ -101,6 +104,10 @@ class SlotSource(ABC):
 
         Raises EndOfStream or SourceError, again at each call.
         """
+
+    def _acquire(self, slots: Slots, timeout_s: float) -> Lease | None:
+        """The slot for the picture that `_advance` went to; None: none is free in time."""
+        return slots.acquire(timeout_s)
 
     @abstractmethod
     def _fill(self, slot: int, planes: tuple[U8, ...]) -> dict[str, Any] | None:
@@ -154,10 +161,10 @@ class SlotSource(ABC):
                 self._due_s = self._advance(max(0.0, deadline - time.monotonic()))
                 if self._due_s is None:
                     return None
-            moment = self._pacer.wait(self._due_s, deadline) if self._pacer else None
+            moment = self._pacer.wait(self._due_s, deadline) if self._pacer else self._taken_ns
             if self._pacer and moment is None:
                 return None
-            lease = slots.acquire(0.0 if self.live else max(0.0, deadline - time.monotonic()))
+            lease = self._acquire(slots, 0.0 if self.live else max(0.0, deadline - time.monotonic()))
             if lease is None and not self.live:
                 return None
             self._due_s = None

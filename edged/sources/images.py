@@ -56,6 +56,7 @@ class ImagesSource(SlotSource):
     """Decodes each picture when it is due, then copies it into the slot (OpenCV decodes into memory of its own)."""
 
     Options: ClassVar[type[ImagesOptions]] = ImagesOptions
+    stills = True  # a picture that repeats itself is no fault
 
     def __init__(self, name: str, options: ImagesOptions) -> None:
         super().__init__(name, options)

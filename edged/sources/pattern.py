@@ -78,6 +78,7 @@ class PatternSource(SlotSource):
     """Draws into the slot: only what the object covers now and what it covered in that slot before."""
 
     Options: ClassVar[type[PatternOptions]] = PatternOptions
+    stills = True  # a picture that repeats itself is no fault
 
     def __init__(self, name: str, options: PatternOptions) -> None:
         super().__init__(name, options)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 
 from edged.errors import SourceError
 from edged.frames import Frame, FrameSpec
+from edged.freshness import Watch
 from edged.interfaces import Device, EndOfStream, Source
 from edged.memory import Slots, Want
 from edged.pipeline import Pipeline
@@ -45,9 +47,15 @@ class SourceUnit(Unit):
         self.spec = self._source.open()
 
     def work(self) -> None:
+        assert self.spec is not None
         self.region = self._device.region(self.name, self.plan())
         self.slots = Slots.of(self.region, self._slots_wanted)
         self.region.freeze()
+        for pipeline in self.pipelines:
+            pipeline.reset()
+        # pictures from a folder and drawn ones may repeat themselves
+        watched = self._source.live and not getattr(self._source, "stills", False)
+        watch = Watch(self.spec) if watched else None
         self._source.start(self.slots)
         for pipeline in self.pipelines:
             pipeline.begin()
@@ -56,6 +64,8 @@ class SourceUnit(Unit):
             while serving and not self.stopping:
                 frame = self._source.read(POLL_S)
                 if frame is not None:
+                    if watch is not None:
+                        frame.tags = {**frame.tags, "look": watch.look(frame, time.monotonic_ns())}
                     serving = self._hand_over(frame, serving)
 
     def _hand_over(self, frame: Frame, serving: list[Pipeline]) -> list[Pipeline]:

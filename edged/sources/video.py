@@ -1,4 +1,4 @@
-"""A video file or a V4L2 camera through OpenCV, decoded into our slots as BGR."""
+"""A video file (or a camera, for which kind "v4l2" is better) through OpenCV, decoded into our slots as BGR."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from edged.sources.base import SlotSource
 class VideoOptions(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Keys of a source of kind "video".
 
-    path: a video file, or a camera (a path below /dev/).
+    path: a video file, or a camera (a path below /dev/) that OpenCV reads: converted to BGR and copied, without the
+        driver's times and losses. Cameras are for kind "v4l2".
     loop: start a file again at its end.
     pace: "realtime" plays a file like a camera (live); "max" lets the reader set the pace and see every frame.
         A camera is always live.

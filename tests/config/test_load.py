@@ -111,14 +111,10 @@ def test_sizes_have_units() -> None:
         ("device = 5" + HEAD, "device: must be a table, got 5; "),
         (HEAD + "[device]\nid = 'a/b'", "device.id: 'a/b' cannot be a name; "),
         (change(("pattern", "patern")), "sources.cam.kind: 'patern' is unknown; did you mean 'pattern'?"),
-        (
-            change(("pattern", "v4l2")),
-            "sources.cam.kind: 'v4l2' is not in this version of edged; use kind = \"video\"",
-        ),
         (change(('"pattern"', "3")), "sources.cam.kind: must be text, got 3; "),
         (
             change(('kind = "pattern"', "")),
-            "sources.cam.kind: is missing; add one of: images, video, pattern",
+            "sources.cam.kind: is missing; add one of: images, video, pattern, v4l2",
         ),
         (
             change(('"faces"\nsinks', '"fases"\nsinks')),

@@ -44,7 +44,12 @@ def test_a_name(place: Path) -> None:
 
 def test_a_camera(place: Path) -> None:
     source = sources(place, "'/dev/video12'").sources["p0"]
-    assert (source.kind, source.options.path) == ("video", "/dev/video12")
+    assert (source.kind, source.options.device) == ("v4l2", "/dev/video12")
+
+
+def test_a_camera_by_its_lasting_name(place: Path) -> None:
+    source = sources(place, "'/dev/v4l/by-id/usb-046d_C920-video-index0'").sources["p0"]
+    assert (source.kind, source.options.device) == ("v4l2", "/dev/v4l/by-id/usb-046d_C920-video-index0")
 
 
 def test_a_folder(place: Path) -> None:

@@ -1,0 +1,1 @@
+"""Objects followed from frame to frame. Pure numpy: no thread, no clock, no library but numpy."""
