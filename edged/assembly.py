@@ -125,7 +125,9 @@ class Assembly:
         models = [self._entries[p.config.model] for p in pipelines]
         # one is being filled, a camera's driver holds extra ones; each pipeline has one in its mailbox and some
         # on the device
-        slots = 1 + getattr(source, "extra_slots", 0) + sum(1 + (m.in_flight or 1) * m.instances for m in models)
+        slots = (
+            1 + getattr(source, "extra_slots", 0) + sum(1 + (m.in_flight or 1) * m.instances for m in models)
+        )
         return SourceUnit(f"source {name}", source, self._device, pipelines, slots, self._post)
 
     def _instances(self, name: str) -> list[Runner]:
