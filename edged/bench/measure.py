@@ -13,7 +13,7 @@ from statistics import median
 
 from edged.bench.alone import Alone
 from edged.bench.pipeline import Bench
-from edged.bench.prepare import cores, make_source, narrow, settings_of, unpaced, with_in_flight
+from edged.bench.prepare import cores, in_flight_of, make_source, narrow, settings_of, unpaced, with_in_flight
 from edged.bench.recorder import make_rows
 from edged.bench.replay import Clip, record
 from edged.bench.results import Live, Machine, Pair, Report, Run
@@ -81,6 +81,7 @@ def describe(subject: Subject) -> Report:
         model=p.model,
         frame=(subject.clip.spec.width, subject.clip.spec.height),
         settings=settings_of(subject.config),
+        in_flight=in_flight_of(subject.config),
         notes=notes,
         machine=machine(),
         read_ms=subject.clip.read_ms,

@@ -99,15 +99,19 @@ def settings_of(config: Config) -> Settings:
         threads=getattr(options, "threads", 0) or cores(),
         instances=entry.instances,
         spinning=bool(getattr(options, "spinning", False)),
-        in_flight=entry.in_flight or 2,  # unpaced, see assembly.py
     )
 
 
+def in_flight_of(config: Config) -> int:
+    """At pace max: where the configuration says nothing, assembly.py chooses by whether a source is live."""
+    return model_entry(config).in_flight or 2
+
+
 def with_settings(config: Config, s: Settings) -> Config:
-    """The (narrowed) configuration with these settings of its model."""
+    """The (narrowed) configuration with these settings of its model; in_flight stays as it is."""
     ((name, entry),) = config.models.items()
     options = replace(entry.options, threads=s.threads, spinning=s.spinning)
-    changed = replace(entry, instances=s.instances, in_flight=s.in_flight, options=options)
+    changed = replace(entry, instances=s.instances, options=options)
     return replace(config, models={name: changed})
 
 

@@ -36,7 +36,7 @@ def _parts(r: Report) -> Iterator[RenderableType]:
     yield Text(
         f"{m.cpu}, {m.cores} cores, load {m.load}; " + ", ".join(f"{k} {v}" for k, v in m.versions.items())
     )
-    yield Text(f"settings: {words(r.settings)}, in_flight {r.settings.in_flight}")
+    yield Text(f"settings: {words(r.settings)}, in_flight {r.in_flight}")
     for note in r.notes:
         yield Text(f"note: {note}")
     if r.pairs:

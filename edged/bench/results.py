@@ -13,12 +13,11 @@ from edged.metrics import Quantiles
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What is tried: threads of one inference, runners of the model, busy waiting, jobs queued on the device."""
+    """What --tune tries: threads of one inference, runners of the model, busy waiting."""
 
     threads: int
     instances: int
     spinning: bool
-    in_flight: int
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -118,6 +117,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     frame: tuple[int, int]
     settings: Settings
+    in_flight: int  # at pace max
     notes: Sequence[str]
     machine: Machine
     read_ms: float  # median time to read one frame from the source, nothing else running

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edged.bench.measure import Plan, Say, Subject
 from edged.bench.pipeline import Bench
-from edged.bench.prepare import can_tune, model_entry, settings_of, with_settings
+from edged.bench.prepare import can_tune, model_entry, with_settings
 from edged.bench.results import Run, Settings, Trial
 from edged.errors import EdgedError
 
@@ -15,14 +15,14 @@ ROUNDS = 2
 SHARE = 0.8  # of what the present settings can do: the rate at which ages are compared
 
 
-def candidates(cores: int, in_flight: int) -> list[Settings]:
+def candidates(cores: int) -> list[Settings]:
     """Threads and instances in powers of two (and all cores), no more threads in all than cores.
 
     One thread has no other to wait for, so spinning makes no difference to it.
     """
     steps = sorted({1 << i for i in range(cores.bit_length()) if 1 << i <= cores} | {cores})
     return [
-        Settings(threads, instances, spinning, in_flight)
+        Settings(threads, instances, spinning)
         for threads in steps
         for instances in steps
         if threads * instances <= cores and instances <= 16
@@ -62,10 +62,9 @@ def tune(
             f"engine '{engine}' has no options 'threads' and 'spinning' to tune",
             hint="leave --tune out, or use engine = 'onnxruntime'",
         )
-    now = settings_of(subject.config)
     config, clip = subject.fastest
     rate = rate or round(bench.run(config, plan.seconds, clip).fps * SHARE, 1)
-    tries = [_Tries(s, [], []) for s in candidates(cores, now.in_flight)]
+    tries = [_Tries(s, [], []) for s in candidates(cores)]
     for turn in range(ROUNDS):
         for i, t in enumerate(tries):
             fast = bench.run(with_settings(config, t.settings), plan.seconds, clip)
@@ -95,6 +94,5 @@ def words(s: Settings) -> str:
 def toml_lines(s: Settings) -> Iterator[str]:
     """To paste under [models.X]."""
     yield f"instances = {s.instances}"
-    yield f"in_flight = {s.in_flight}"
     yield f"options.threads = {s.threads}"
     yield f"options.spinning = {'true' if s.spinning else 'false'}"

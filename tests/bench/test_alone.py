@@ -23,7 +23,7 @@ def subject(tmp_path: Path) -> Subject:
 
 @pytest.mark.parametrize("instances", [1, 2])
 def test_every_instance_infers(subject: Subject, instances: int) -> None:
-    config = with_settings(subject.config, Settings(1, instances, False, 1))
+    config = with_settings(subject.config, Settings(1, instances, False))
     with Alone(config, subject.model, subject.clip) as alone:
         run = alone.run(0.02)
     assert run.infer.count >= LEAST_FRAMES * instances

@@ -77,8 +77,14 @@ def test_a_camera_keeps_its_pace(config: Config) -> None:
 
 def test_settings_go_in_and_come_out(config: Config) -> None:
     own = prepare.narrow(config, "front")
-    assert prepare.settings_of(own) == Settings(threads=1, instances=1, spinning=False, in_flight=2)
-    wanted = Settings(threads=3, instances=2, spinning=True, in_flight=2)
+    assert prepare.settings_of(own) == Settings(threads=1, instances=1, spinning=False)
+    wanted = Settings(threads=3, instances=2, spinning=True)
     assert prepare.settings_of(prepare.with_settings(own, wanted)) == wanted
-    assert prepare.settings_of(prepare.with_in_flight(own, 2)).in_flight == 2
     assert prepare.can_tune(own)
+
+
+def test_in_flight_stays_the_daemon_s_choice_unless_it_is_set(config: Config) -> None:
+    own = prepare.with_settings(prepare.narrow(config, "front"), Settings(1, 1, False))
+    assert prepare.model_entry(own).in_flight is None
+    assert prepare.in_flight_of(own) == 2
+    assert prepare.in_flight_of(prepare.with_in_flight(own, 1)) == 1

@@ -15,20 +15,20 @@ from edged.metrics import Quantiles
 from tests.bench.make import config_file
 
 
-@given(st.integers(1, 300), st.integers(1, 2))
-def test_candidates_stay_within_the_cores(cores: int, in_flight: int) -> None:
-    tried = candidates(cores, in_flight)
+@given(st.integers(1, 300))
+def test_candidates_stay_within_the_cores(cores: int) -> None:
+    tried = candidates(cores)
     assert len(set(tried)) == len(tried) <= 150
-    assert all(s.threads * s.instances <= cores and s.in_flight == in_flight for s in tried)
-    assert Settings(1, 1, False, in_flight) in tried
-    assert Settings(cores, 1, False, in_flight) in tried
+    assert all(s.threads * s.instances <= cores for s in tried)
+    assert Settings(1, 1, False) in tried
+    assert Settings(cores, 1, False) in tried
     if 1 < cores <= 16:
-        assert Settings(1, cores, False, in_flight) in tried
-        assert Settings(cores, 1, True, in_flight) in tried
+        assert Settings(1, cores, False) in tried
+        assert Settings(cores, 1, True) in tried
 
 
 def trial(threads: int, fps: float, p99_ms: float) -> Trial:
-    return Trial(Settings(threads, 1, False, 1), fps, Quantiles(9, 1.0, 1.0, p99_ms, p99_ms, p99_ms), 0)
+    return Trial(Settings(threads, 1, False), fps, Quantiles(9, 1.0, 1.0, p99_ms, p99_ms, p99_ms), 0)
 
 
 def test_the_winners() -> None:
@@ -40,8 +40,8 @@ def test_the_winners() -> None:
 @pytest.mark.parametrize("spinning", [False, True])
 def test_the_lines_can_be_pasted(tmp_path: Path, spinning: bool) -> None:
     file = config_file(tmp_path)
-    lines = "\n".join(toml_lines(Settings(3, 2, spinning, 2)))
+    lines = "\n".join(toml_lines(Settings(3, 2, spinning)))
     file.write_text(file.read_text().replace("options = { threads = 1 }", lines))
     entry = load(file).models["tiny"]
-    assert (entry.instances, entry.in_flight) == (2, 2)
+    assert entry.instances == 2
     assert (entry.options.threads, entry.options.spinning) == (3, spinning)
