@@ -58,13 +58,14 @@ class Tracker:
         finite, empty or absurd get -1. A time before the last one counts as no time passed.
         """
         out = np.full(len(boxes), -1, np.int32)
-        box, score = np.asarray(boxes, np.float64).reshape(-1, 4), np.asarray(scores, np.float64)
         with np.errstate(invalid="ignore"):
+            box, score = np.asarray(boxes, np.float64).reshape(-1, 4), np.asarray(scores, np.float64)
             usable = (np.abs(box) < LARGEST).all(axis=1) & (box[:, 2:] > 0).all(axis=1)
             high = np.flatnonzero(usable & (score >= self.options.high_score))
             low = np.flatnonzero(
                 usable & (score >= self.options.low_score) & (score < self.options.high_score)
             )
+        box = np.where(usable[:, None], box, 0.0)  # inf - inf further down would warn
         now = self._advance(captured_mono_ns)
         place = np.concatenate([box[:, :2] + box[:, 2:] / 2, box[:, 2:]], axis=1)
         track_of = np.full(len(box), -1, np.intp)
