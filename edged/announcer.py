@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from edged.messages import Event, Identity, Message, MessageClass, State, topic
-from edged.pipeline import Offer, Pipeline
+from edged.pipeline import Offer
 from edged.units import Report
 
 
@@ -18,14 +18,14 @@ class Announcer:
         self,
         identity: Identity,
         offers: Iterable[Offer],
-        pipelines: Mapping[str, Pipeline],
+        pipelines: Iterable[str],
         on_event: Callable[[Event], None] | None,
     ) -> None:
         self._identity = identity
         self._offers = tuple(offers)
-        self._pipelines = pipelines
+        self._pipelines = tuple(pipelines)
         self._on_event = on_event
-        self._phases: dict[str, str] = {}
+        self._phases: dict[str, str] = {}  # as told; a unit itself may be further by now
         self._seq = 0
 
     def report(self, r: Report) -> None:
@@ -58,7 +58,7 @@ class Announcer:
             session_id=self._identity.session_id,
             state=state,
             at=now,
-            pipelines={name: p.state for name, p in self._pipelines.items()},
+            pipelines={name: self._phases.get(f"pipeline {name}", "starting") for name in self._pipelines},
         )
         self._publish("state", body, now)
 
