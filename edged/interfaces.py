@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from edged.backoff import Backoff
 from edged.frames import Frame, FrameSpec, Geometry
 from edged.memory import Region, Slots, Want
 from edged.messages import Message
@@ -68,6 +69,11 @@ class Source(Protocol):
     @property
     def live(self) -> bool:
         """True: newest wins. False: back-pressure (the reader is blocked instead)."""
+        ...
+
+    @property
+    def backoff(self) -> Backoff | None:
+        """How a source that failed is tried again (a camera); None: its fault is its end (a file)."""
         ...
 
     def open(self) -> FrameSpec:

@@ -16,7 +16,7 @@ OPTIONAL = ("cv2", "onnxruntime", "onnx", "zmq", "paho", "tensorrt", "pycuda", "
 
 # From the bottom up: a module imports from its own layer and those below it. A package stands for its modules.
 LAYERS = (
-    ("edged", "edged.errors", "edged.frames", "edged.tensors", "edged.messages"),
+    ("edged", "edged.errors", "edged.frames", "edged.tensors", "edged.messages", "edged.backoff"),
     ("edged.memory", "edged.mailbox", "edged.registry", "edged.interfaces", "edged.parsers.base"),
     ("edged.config.schema", "edged.models.model"),
     ("edged.config", "edged.models"),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar
 
+from edged.backoff import Backoff
 from edged.frames import U8, FrameSpec, TimestampSource
 from edged.memory import Lease, Slots
 from edged.sources import _videodev2 as v
@@ -21,7 +22,7 @@ from edged.sources._v4l2_clock import DriverClock, Sequence
 from edged.sources._v4l2_device import SYSTEM, Device, Kernel
 from edged.sources._v4l2_negotiate import Agreed, negotiate
 from edged.sources._v4l2_options import V4l2Options
-from edged.sources.base import SlotSource
+from edged.sources.base import BACKOFF, SlotSource
 
 FIRST_S = 5.0  # a camera may take so long for its first picture
 SILENT_S, SILENT_PICTURES = 2.0, 5  # then it has failed when nothing came for both of these
@@ -51,6 +52,10 @@ class V4l2Source(SlotSource):
     @property
     def live(self) -> bool:
         return True
+
+    @property
+    def backoff(self) -> Backoff:
+        return BACKOFF
 
     @property
     def paced(self) -> bool:

@@ -8,11 +8,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 
+from edged.backoff import Backoff
 from edged.config.schema import PositiveFloat, Size, Table
 from edged.frames import U8, FrameSpec, TimestampSource
 from edged.sources._captures import CameraCapture, Capture, ClipCapture
 from edged.sources._opencv import opencv
-from edged.sources.base import SlotSource
+from edged.sources.base import BACKOFF, SlotSource
 
 
 class VideoOptions(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,6 +68,10 @@ class VideoSource(SlotSource):
     @property
     def live(self) -> bool:
         return self.options.camera or self.options.pace == "realtime"
+
+    @property
+    def backoff(self) -> Backoff | None:
+        return BACKOFF if self.options.camera else None
 
     @property
     def paced(self) -> bool:
