@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-from edged.errors import SourceError
 from edged.backoff import Backoff
+from edged.errors import SourceError
 from edged.frames import U8, Frame, FrameSpec, TimestampSource
 from edged.memory import Lease, Slots
 
