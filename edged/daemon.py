@@ -85,6 +85,7 @@ class Daemon:
         )
         self.sinks, self.pipelines = parts.sinks, parts.pipelines
         self.runners, self.sources = parts.runners, parts.sources
+        self.sync_groups = parts.sync_groups
         self.core = Core(parts.kinds)
         offers = [worker.offer for worker in self.sinks.values()]
         self._announcer = Announcer(self.identity, offers, self.pipelines, on_event)
@@ -120,6 +121,7 @@ class Daemon:
             pipelines={n: p.counts() for n, p in self.pipelines.items()},
             sinks={n: _sink_counts(self.core.phases[f"sink {n}"], w) for n, w in self.sinks.items()},
             regions=regions,
+            sync_groups={n: g.counts() for n, g in self.sync_groups.items()},
             errors=tuple(str(e) for e in self.errors),
         )
 

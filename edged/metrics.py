@@ -65,7 +65,8 @@ class Histogram:
 class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
     """offered = inferred + dropped + failed, once the pipeline is drained.
 
-    `lost` are pictures the source missed before they were offered (no free slot, driver). `stages`:
+    `lost` are pictures the source missed before they were offered (no free slot, driver), `skipped` those that
+    every, max_fps or a frame set left out: neither is offered nor dropped. `stages`:
     wait (capture to runner), infer (launch to completion: preprocess and engine), preprocess and engine
     on their own, parse, age (capture to hand-over to the sinks).
     """
@@ -78,6 +79,7 @@ class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
     inferred: int
     failed: int
     lost: int
+    skipped: int = 0
     rejected: int
     detections: int
     fps: float
@@ -93,6 +95,20 @@ class SinkCounts(msgspec.Struct, frozen=True, kw_only=True):
     replaced: int
     failed: int
     held: int
+
+
+class SyncCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Frame sets of a [sync_groups.X]: taken = complete + partial + unseen + open.
+
+    complete: every pipeline of the group gave its result. partial: some did and the others never will (a camera
+    missed it, or a frame gave way). unseen: none did. open: not decided yet.
+    """
+
+    taken: int
+    complete: int
+    partial: int
+    unseen: int
+    open: int
 
 
 class RegionUse(msgspec.Struct, frozen=True):
@@ -112,4 +128,5 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     pipelines: Mapping[str, PipelineCounts]
     sinks: Mapping[str, SinkCounts]
     regions: Mapping[str, RegionUse]
+    sync_groups: Mapping[str, SyncCounts] = {}
     errors: tuple[str, ...] = ()

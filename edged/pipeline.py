@@ -21,11 +21,13 @@ import numpy as np
 
 from edged.config.schema import PipelineConfig
 from edged.frames import F32, Frame
+from edged.framesets import TAG, FrameSet, SyncGroup
 from edged.freshness import GOOD, Verdict, judge
 from edged.mailbox import Bell, Mailbox
 from edged.messages import Classification, Detection, Identity, Message, ModelId, Result, topic
 from edged.metrics import Histogram, PipelineCounts
 from edged.parsers.base import Parsed
+from edged.rates import Rate
 from edged.tracking.tracker import Tracker
 from edged.units import Report
 
@@ -41,7 +43,7 @@ MAX_AHEAD = 64
 class Job:
     """One frame on its way through a runner. `order` counts the frames that its pipeline gave out.
 
-    Times are CLOCK_MONOTONIC in ns; `dropped` is the mailbox's count when the frame was taken. The frame's
+    Times are CLOCK_MONOTONIC in ns; `dropped` is the mailbox's count of what was dropped before it. The frame's
     lease is its runner's until the device has read it; after that only its facts are used.
     """
 
@@ -58,7 +60,10 @@ class Job:
 
 
 class Pipeline:
-    """See the module. `live`: as its source is. `limit`: give out at most this many frames (edged run --frames)."""
+    """See the module. `live`: as its source is. `limit`: give out at most this many frames (edged run --frames).
+
+    `sync`: the group whose frame sets its frames are in.
+    """
 
     def __init__(
         self,
@@ -73,10 +78,12 @@ class Pipeline:
         *,
         live: bool,
         limit: int | None = None,
+        sync: SyncGroup | None = None,
     ) -> None:
         self.name = name
         self.config = config
-        self.mailbox = Mailbox(bell, live=live)
+        self.mailbox = Mailbox(bell, live=live, keeps=None if sync is None else sync.keeps)
+        self.served = 0  # Bell.served when a runner last took a frame; guarded by the bell's condition
         self.state: Literal["starting", "running", "ended", "faulted"] = "starting"
         self.on_result: Callable[[Job, Result], None] | None = None  # for measurements
         self._identity = identity
@@ -88,8 +95,13 @@ class Pipeline:
         self._topic = topic(identity.device, "result", name)
         self._limit = limit
         self._given = 0  # guarded by the bell's condition
-        self._last_seq = -1  # of the source's thread
-        self.lost = 0  # of the source's thread
+        self._sync = sync
+        # of the source's thread; where the reader is made to wait, pictures come when they are wanted
+        self._rate = Rate(config.every, config.max_fps if live else None)
+        self._last_seq = -1
+        self._wanted = True  # the frame of that number
+        self.lost = 0
+        self.skipped = 0
         self._lock = threading.Lock()  # guards all below; taken before the bell's condition
         self._ending: Ending = "ended"
         self._next = 0
@@ -113,12 +125,32 @@ class Pipeline:
             self._say("running")
 
     def offer(self, frame: Frame, timeout_s: float) -> bool:
-        """Put a frame into the mailbox (see Mailbox.put); gaps in `seq` are what the source lost."""
-        if not self.mailbox.put(frame, timeout_s):
+        """Put a frame into the mailbox (see Mailbox.put), or skip it; gaps in `seq` are what the source lost.
+
+        One that was refused for want of time may be offered again.
+        """
+        if self.mailbox.closed:
             return False
-        self.lost += max(0, frame.seq - self._last_seq - 1)
-        self._last_seq = frame.seq
+        if frame.seq != self._last_seq:
+            self.lost += max(0, frame.seq - self._last_seq - 1)
+            self._last_seq = frame.seq
+            self._wanted = self._judge(frame)
+            self.skipped += not self._wanted
+        if self._wanted:
+            return self.mailbox.put(frame, timeout_s)
+        frame.release()
         return True
+
+    def _judge(self, frame: Frame) -> bool:
+        seq, captured_ns = frame.seq, frame.captured_mono_ns
+        wanted = self._rate.wants(seq, captured_ns)
+        if self._sync is not None:
+            s = self._sync.join(self.config.source, captured_ns, wanted)
+            frame.tags = {**frame.tags, TAG: s}
+            wanted = s.id is not None
+        if wanted:
+            self._rate.took(seq, captured_ns)
+        return wanted
 
     # In any thread.
 
@@ -145,10 +177,16 @@ class Pipeline:
 
     def take_locked(self) -> Job | None:
         """The next job, or None. The frame's lease goes with it."""
-        frame = self.mailbox.take_locked() if self.ready_locked() else None
+        box = self.mailbox
+        dropped = box.dropped - box.passed  # before this frame
+        frame = box.take_locked() if self.ready_locked() else None
         if frame is None:
             return None
-        job = Job(self, frame, self._given, self.mailbox.dropped, time.monotonic_ns())
+        if self._sync is not None:
+            self._sync.start(frame)
+        box.bell.served += 1
+        self.served = box.bell.served
+        job = Job(self, frame, self._given, dropped, time.monotonic_ns())
         self._given += 1
         if self._given == self._limit:
             self.mailbox.close_locked()
@@ -196,6 +234,8 @@ class Pipeline:
         message = Message(self._topic, "result", (result.session_id, self.name, result.seq), result)
         for offer in self._offers:
             offer(message)
+        if self._sync is not None:
+            self._sync.give(self.name, job.frame.tags[TAG])
         self.inferred += 1
         self.rejected += parsed.rejected
         self.detections += len(result.detections or ())
@@ -226,6 +266,7 @@ class Pipeline:
 
     def _result(self, job: Job, parsed: Parsed, verdict: Verdict) -> Result:
         frame = job.frame
+        frame_set: FrameSet | None = frame.tags.get(TAG) if self._sync is not None else None
         return Result(
             device=self._identity.device,
             pipeline=self.name,
@@ -233,6 +274,8 @@ class Pipeline:
             session_id=self._identity.session_id,
             seq=self.inferred,
             frame_seq=frame.seq,
+            sync_group=None if self._sync is None else self._sync.name,
+            frame_set=None if frame_set is None else frame_set.id,
             captured_at=frame.captured_at_ns,
             captured_mono_ns=frame.captured_mono_ns,
             timestamp_source=frame.timestamp_source,
@@ -298,6 +341,7 @@ class Pipeline:
         """Its source was opened again: objects are new, and so is the count of frames."""
         with self._lock:
             self._last_seq = -1
+            self._rate.reset()
             if self._tracker is not None:
                 self._tracker.reset()
 
@@ -314,6 +358,7 @@ class Pipeline:
                 inferred=self.inferred,
                 failed=self.failed,
                 lost=self.lost,
+                skipped=self.skipped,
                 rejected=self.rejected,
                 detections=self.detections,
                 fps=round(self.inferred / span_s, 2) if span_s > 0 else 0.0,
