@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edged.config.schema import PipelineConfig
@@ -101,6 +101,7 @@ def longest_wait(world: World) -> int:
     return worst
 
 
+@settings(deadline=None)  # on a machine that others use, too
 @given(
     st.lists(st.integers(1, 60), min_size=2, max_size=6),
     st.lists(st.integers(1, 90), min_size=1, max_size=4),
