@@ -103,7 +103,7 @@ def test_a_clip_at_its_pace(tmp_path: Path) -> None:
     made = pictures(out)
     assert [f.suffix for f in made] == [".jpg"] * 3
     times = [r["captured_mono_ns"] for r in notes(out)[1:]]
-    assert all(75e6 <= b - a <= 200e6 for a, b in pairwise(times))
+    assert all(75e6 <= b - a <= 1e9 for a, b in pairwise(times))
     for r, file in zip(notes(out)[1:], made, strict=True):
         assert np.abs(read(file).astype(int) - picture(r["seq"])).mean() < 4
 
