@@ -43,8 +43,19 @@ class SourceUnit(Unit):
         assert self.spec is not None
         return Slots.wants(self._slots_wanted, self.spec.nbytes)
 
+    def stop(self) -> None:
+        """As of every unit; a source that may wait long for its camera in `open` gives up."""
+        super().stop()
+        interrupt = getattr(self._source, "interrupt", None)
+        if interrupt is not None:
+            interrupt()
+
     def prepare(self) -> None:
-        self.spec = self._source.open()
+        try:
+            self.spec = self._source.open()
+        except SourceError:
+            if not self.stopping:  # nobody waits for this camera any more
+                raise
 
     def work(self) -> None:
         assert self.spec is not None
