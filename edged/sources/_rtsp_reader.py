@@ -162,12 +162,16 @@ class Reader(threading.Thread):
         """The next picture, decoded. A packet that was damaged on its way costs one picture, not the stream."""
         for _ in range(SPOILT):
             began = time.monotonic()
-            if self.handle.grab() or self._stopping:
+            came = self.handle.grab()
+            if self._stopping:
                 return None
-            if time.monotonic() - began >= 0.9 * self._limits.read_s:
+            # at its deadline FFmpeg's parser gives out the last picture of H.264, which it had kept: no sign of life
+            if time.monotonic() - began >= 0.99 * self._limits.read_s:
                 return (
                     f"no picture came for {self._limits.read_s:g} s",
                     "check the camera and its network; a slow stream needs a larger read_timeout_s",
                 )
+            if came:
+                return None
             self._passed += 1
         return "the stream ended", "check the camera: it closed the stream, or was switched off"

@@ -12,10 +12,11 @@ import sys
 from typing import Any
 
 ABSENT = 77  # exit status where the packages are not installed
-PIPELINE = (
-    "( videotestsrc is-live=true pattern=ball ! capsfilter name=size caps={caps} ! "
-    "jpegenc quality=60 ! rtpjpegpay name=pay0 )"
-)
+PIPELINE = "( videotestsrc is-live=true pattern=ball ! capsfilter name=size caps={caps} ! {codec} name=pay0 )"
+CODECS = {
+    "jpeg": "jpegenc quality=60 ! rtpjpegpay",
+    "h264": "x264enc tune=zerolatency key-int-max=10 ! rtph264pay config-interval=-1",
+}
 
 
 def caps(width: int, height: int, rate: int) -> str:
@@ -31,7 +32,7 @@ def libraries() -> tuple[Any, Any, Any, Any]:
     from gi.repository import GLib, Gst, GstRtsp, GstRtspServer
 
     Gst.init(None)
-    for element in ("videotestsrc", "jpegenc", "rtpjpegpay"):
+    for element in ("videotestsrc", "jpegenc", "rtpjpegpay", "x264enc", "rtph264pay"):
         if Gst.ElementFactory.find(element) is None:
             raise ImportError(f"GStreamer has no element {element}")
     return Gst, GstRtsp, GstRtspServer, GLib
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--port", default="0")
     parser.add_argument("--size", type=int, nargs=2, default=(64, 48))
     parser.add_argument("--rate", type=int, default=50)
+    parser.add_argument("--codec", choices=CODECS, default="jpeg")
     parser.add_argument("--user")
     parser.add_argument("--password")
     parser.add_argument("--basic", action="store_true", help="Basic instead of Digest")
@@ -56,7 +58,8 @@ def main() -> None:
     server.set_address("127.0.0.1")
     server.set_service(args.port)
     factory = GstRtspServer.RTSPMediaFactory()
-    factory.set_launch(PIPELINE.format(caps=caps(args.size[0], args.size[1], args.rate)))
+    codec = CODECS[args.codec]
+    factory.set_launch(PIPELINE.format(caps=caps(args.size[0], args.size[1], args.rate), codec=codec))
     factory.set_shared(True)
     medias: list[Any] = []
     factory.connect("media-configure", lambda _, media: medias.append(media))
@@ -83,7 +86,7 @@ def main() -> None:
             loop.quit()
         elif words[0] == "size":
             wanted = caps(int(words[1]), int(words[2]), args.rate)
-            factory.set_launch(PIPELINE.format(caps=wanted))  # for those who come later
+            factory.set_launch(PIPELINE.format(caps=wanted, codec=codec))  # for those who come later
             for media in medias:
                 media.get_element().get_by_name("size").set_property("caps", Gst.Caps.from_string(wanted))
         elif words[0] == "end":
