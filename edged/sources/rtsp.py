@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from urllib.parse import SplitResult, quote
 
 from edged.backoff import Backoff
+from edged.config.schema import Size
 from edged.config.words import hide_credentials
 from edged.errors import SourceError
 from edged.frames import U8, FrameSpec, TimestampSource
@@ -60,6 +61,10 @@ class RtspSource(SlotSource):
     @property
     def backoff(self) -> Backoff | None:
         return BACKOFF
+
+    @property
+    def max_size(self) -> Size | None:
+        return self.options.max_size
 
     @property
     def paced(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -370,6 +371,25 @@ def test_a_process_that_reads_from_a_frozen_server_ends_in_time(tmp_path: Path) 
         err = ended(child)
     assert err.endswith("edged: ended: signal (exit status 0)\n")
     assert "hunter2" not in err
+
+
+def test_a_camera_that_comes_back_with_another_size_is_taken_up_again(tmp_path: Path) -> None:
+    with serving("--rate", "100") as server:
+        child = run(tmp_path, server.url())
+        assert child.stdout is not None
+        sizes = []
+        for line in child.stdout:
+            message = json.loads(line)
+            if message["type"] != "result" or message["frame"] in sizes:
+                continue
+            sizes.append(message["frame"])
+            if len(sizes) == 2:
+                break
+            server.kill()
+            server.start("--rate", "100", "--size", "96", "32")
+        err = ended(child)
+    assert sizes == [[64, 48], [96, 32]]
+    assert "the stream ended" in err
 
 
 def test_a_process_that_waits_for_a_silent_server_ends_in_time(tmp_path: Path) -> None:
