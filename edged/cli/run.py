@@ -18,6 +18,7 @@ from edged.config.load import load
 from edged.daemon import Daemon, Limits
 from edged.errors import ExitCode
 from edged.metrics import Snapshot
+from edged.process import threads_in_libraries
 
 HELP = "run a configuration"
 
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         _tell(daemon.snapshot(), args)
         if code is not ExitCode.OK or daemon.core.why == "signal":
             log.warning("ended: %s (exit status %d)", daemon.core.why, code)
-    if daemon.hanging:
+    if daemon.hanging or threads_in_libraries():
         _leave(code)
     return code
 

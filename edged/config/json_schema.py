@@ -22,7 +22,7 @@ Json = dict[str, Any]
 
 _REF = "#/$defs/{name}"
 _NAMES = {"pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"}
-_SOURCE_TEXT = "name of a [sources.X], or a device, file or folder"
+_SOURCE_TEXT = "name of a [sources.X], or a device, file, folder or rtsp:// address"
 
 
 def json_schema() -> Json:
