@@ -141,6 +141,7 @@ class Frame:
     captured_at_ns: int
     timestamp_source: TimestampSource = "dequeue"
     memory: Memory = Memory.HOST
+    device_address: int = 0  # of the buffer's first byte as the GPU sees it; 0: it does not
     # what a source knows about the picture that others cannot: file name, label, flags
     tags: dict[str, Any] = field(default_factory=dict)
 
