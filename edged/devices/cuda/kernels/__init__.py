@@ -1,0 +1,1 @@
+"""CUDA sources, compiled at first use (see compiled.py)."""
