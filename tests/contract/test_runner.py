@@ -18,7 +18,7 @@ from edged.engines.fake import Arrays, FakeEngine
 from edged.engines.onnxruntime import OnnxRuntimeEngine
 from edged.errors import DeviceError, EdgedError, EngineError, ExitCode, ModelError
 from edged.frames import Frame, FrameSpec, Geometry
-from edged.interfaces import Engine, Execution, Stream
+from edged.interfaces import Device, Engine, Execution, Stream
 from edged.mailbox import Bell
 from edged.memory import Region, Want, wanted_bytes
 from edged.messages import Identity, Message, ModelId, Result
@@ -191,7 +191,7 @@ class Rig:
         self.parser = NotingParser(self.steps)
         self.engines: list[SteppedEngine] = []
 
-        def make_engine() -> Engine:
+        def make_engine(device: Device, stream: Stream) -> Engine:
             self.engines.append(SteppedEngine(engine(), self.steps))
             return self.engines[-1]
 
