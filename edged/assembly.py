@@ -13,7 +13,7 @@ from edged.config.schema import Backend, Config, ModelConfig
 from edged.engines.choose import make_engine
 from edged.errors import EdgedError
 from edged.framesets import SyncGroup
-from edged.interfaces import Device, Engine, Sink, Source
+from edged.interfaces import Device, Engine, Sink, Source, Stream
 from edged.mailbox import Bell
 from edged.messages import Identity, ModelId
 from edged.models.model import Model
@@ -48,7 +48,7 @@ class Makers:
     """How parts are made: by the registry, unless a benchmark or a test puts its own in place."""
 
     source: Callable[[str, Backend], Source] = _make_source
-    engine: Callable[[Model, ModelConfig], Engine] = make_engine  # in its runner's thread
+    engine: Callable[[Model, ModelConfig, Device, Stream], Engine] = make_engine  # in its runner's thread
     parser: Callable[[Model], Parser] = _make_parser  # in its runner's thread
     sink: Callable[[str, Backend, Identity], Sink] = _make_sink
 
@@ -59,7 +59,7 @@ REGISTERED = Makers()
 class Assembly:
     """The parts by name. Units of models and sources are keyed by their units' names ("model yolox#0", "source front").
 
-    `models`: what config.models loaded to. `frames`: how many frames each pipeline gives out at most.
+    `models`: what config.models loaded to. `devices`: by the number of the GPU that models name. `frames`: how many frames each pipeline gives out at most.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class Assembly:
         config: Config,
         models: Mapping[str, Model],
         identity: Identity,
-        device: Device,
+        devices: Mapping[int, Device],
         post: Post,
         *,
         frames: int | None,
         makers: Makers,
     ) -> None:
-        self._config, self._models, self._identity, self._device = config, models, identity, device
+        self._config, self._models, self._identity, self._devices = config, models, identity, devices
         self._post, self._frames, self._makers = post, frames, makers
         self._bells = {name: Bell() for name in config.models}
         self.kinds: dict[str, Kind] = {}  # of every unit and pipeline
@@ -144,7 +144,9 @@ class Assembly:
         slots = (
             1 + getattr(source, "extra_slots", 0) + sum(1 + (m.in_flight or 1) * m.instances for m in models)
         )
-        return SourceUnit(f"source {name}", source, self._device, runners, slots, self._post)
+        # every GPU sees the slots: they are pinned host memory
+        device = self._devices[models[0].gpu]
+        return SourceUnit(f"source {name}", source, device, runners, slots, self._post)
 
     def _instances(self, name: str) -> list[Runner]:
         """The runners of a model; none when no pipeline uses it."""
@@ -156,7 +158,7 @@ class Assembly:
             Runner(
                 f"model {name}#{i}" if entry.instances > 1 else f"model {name}",
                 name,
-                self._device,
+                self._devices[entry.gpu],
                 partial(self._makers.engine, model, entry),
                 partial(self._makers.parser, model),
                 model.input,

@@ -22,12 +22,13 @@ from edged.assembly import REGISTERED, Assembly, Makers
 from edged.board import Board
 from edged.config.machine import inspect_machine
 from edged.config.schema import Config
-from edged.devices.cpu import CpuDevice
-from edged.errors import ConfigError, EdgedError, ExitCode
-from edged.memory import Budget, wanted_bytes
+from edged.devices.choose import choose_device, open_devices
+from edged.errors import ConfigError, EdgedError, ExitCode, FatalDeviceError
+from edged.memory import Budget, Want, wanted_bytes
 from edged.messages import Event, Identity
-from edged.metrics import PipelineCounts, RegionUse, SinkCounts, Snapshot, SourceUse
+from edged.metrics import ModelUse, PipelineCounts, RegionUse, SinkCounts, Snapshot, SourceUse
 from edged.process import ask_on_signals, freeze_garbage, tuned_interpreter
+from edged.runner import Runner
 from edged.sinks.worker import SinkWorker
 from edged.sources.unit import SourceUnit
 from edged.supervisor import (
@@ -45,7 +46,7 @@ from edged.supervisor import (
     Tell,
     Tick,
 )
-from edged.units import Report, Unit
+from edged.units import Report, Unit, die
 
 TICK_S = 0.2
 SINK_DRAIN_S = 1.5  # within the time that supervisor.STAGES leaves to sinks
@@ -84,7 +85,8 @@ class Daemon:
             raise ConfigError(config.file, found.problems)
         self.config = config
         self.identity = Identity(config.device.id, uuid.uuid4().hex)
-        self.device = CpuDevice(Budget(config.runtime.memory_budget))
+        self.budget = Budget(config.runtime.memory_budget)
+        self.devices = open_devices(found.device or choose_device(config), self.budget)
         self.errors: list[EdgedError] = []
         self.hanging: tuple[str, ...] = ()  # units that did not stop in time, once it has ended
         self._inbox: queue.Queue[Happening] = queue.Queue(INBOX)
@@ -95,7 +97,7 @@ class Daemon:
             config,
             found.models,
             self.identity,
-            self.device,
+            self.devices,
             self.post,
             frames=limits.frames,
             makers=makers,
@@ -131,6 +133,7 @@ class Daemon:
             sources={n.removeprefix("source "): self._source_use(u) for n, u in self.sources.items()},
             sinks={n: _sink_counts(self.core.phases[f"sink {n}"], w) for n, w in self.sinks.items()},
             regions={k: v for u in self.units.values() for k, v in _region_uses(u).items()},
+            models={n.removeprefix("model "): self._model_use(r) for n, r in self.runners.items()},
             sync_groups={n: g.counts() for n, g in self.sync_groups.items()},
             errors=tuple(str(e) for e in self.errors),
         )
@@ -139,6 +142,9 @@ class Daemon:
         health = self.board.healths[pipeline]
         counts = self.pipelines[pipeline].counts()
         return msgspec.structs.replace(counts, state=health.state, reason=health.reason)
+
+    def _model_use(self, runner: Runner) -> ModelUse:
+        return ModelUse(state=self.core.phases[runner.name], facts=dict(runner.facts))
 
     def _source_use(self, unit: SourceUnit) -> SourceUse:
         recovery, spec = self.core.recoveries.get(unit.name), unit.spec
@@ -163,6 +169,9 @@ class Daemon:
                 for unit in self.units.values():
                     unit.start()
                 return self._loop(asked)
+            except FatalDeviceError as e:
+                die("edged", e)
+                raise
             except BaseException:  # a defect here: let nobody go on without a supervisor
                 for unit in self.units.values():
                     unit.stop()
@@ -243,14 +252,19 @@ class Daemon:
 
     def _admit(self, units: Sequence[str]) -> Admitted:
         """Add up the regions of all units that opened; refused with figures, or let go (see Core)."""
+        plans: dict[int, dict[str, Sequence[Want]]] = {gpu: {} for gpu in self.devices}
+        numbers = {id(device): gpu for gpu, device in self.devices.items()}
         try:
-            plans = {o: wanted_bytes(w) for u in units for o, w in self.units[u].plan().items()}
-            self.device.budget.admit_all(plans)
+            for name in units:
+                unit = self.units[name]
+                for owner, wants in unit.plan().items():
+                    plans[numbers[id(unit.device_of(owner))]][owner] = wants
+            self.budget.try_all({o: wanted_bytes(w) for plan in plans.values() for o, w in plan.items()})
+            for gpu, plan in plans.items():
+                self.devices[gpu].admit(plan)
         except EdgedError as e:
             self._error(e)
             return Admitted(e)
-        for owner, nbytes in plans.items():  # each unit admits its own when it allocates
-            self.device.budget.give_back(owner, nbytes)
         freeze_garbage()
         self._began = time.monotonic()
         return Admitted()
@@ -284,6 +298,8 @@ class Daemon:
 
     def _exit(self, action: Exit) -> ExitCode:
         self._ended = time.monotonic()
+        for device in () if action.hanging else self.devices.values():
+            device.close()
         self.hanging = action.hanging
         for name in action.hanging:
             self._error(EdgedError(f"{name} did not stop in time", hint="see the lines about it, if any"))

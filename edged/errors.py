@@ -8,6 +8,7 @@
     ├── EngineError       an engine refused a model or failed while running
     ├── SinkError         a broker, socket or file that takes results
     ├── DeviceError       a CPU or GPU device
+    │   └── FatalDeviceError  the GPU is lost for this process, which ends at once
     └── MissingPackage    an optional package that a chosen backend needs
 
 Errors of third-party libraries are translated once, where the library is called.
@@ -34,6 +35,7 @@ class ExitCode(IntEnum):
     SINK = 8
     DEVICE = 9
     DRAIN_TIMEOUT = 10  # a unit did not stop within 5 s of the request
+    DEVICE_LOST = 11  # a GPU fault that only a new process gets over
 
 
 class EdgedError(Exception):
@@ -99,6 +101,12 @@ class SinkError(EdgedError):
 
 class DeviceError(EdgedError):
     exit_code = ExitCode.DEVICE
+
+
+class FatalDeviceError(DeviceError):
+    """The device is lost for this process: every later call fails, too, and closing things may hang."""
+
+    exit_code = ExitCode.DEVICE_LOST
 
 
 class MissingPackage(EdgedError):

@@ -131,6 +131,8 @@ class Frame:
     `planes` are host views into the slot, valid until the last release. `seq` counts what the source
     delivered or lost since it opened (a gap is a loss before edged). Times: `captured_mono_ns` is
     CLOCK_MONOTONIC, `captured_at_ns` is UTC since the epoch.
+
+    On a GPU, plane i lies at `device_address` + spec.planes[i].offset.
     """
 
     spec: FrameSpec
@@ -141,7 +143,8 @@ class Frame:
     captured_at_ns: int
     timestamp_source: TimestampSource = "dequeue"
     memory: Memory = Memory.HOST
-    device_address: int = 0  # of the buffer's first byte as the GPU sees it; 0: it does not
+    device_address: int = 0  # of the slot's first byte, where the device finds it; 0: the device does not
+    copied: int = 0  # bytes of its pixels that the CPU moved to get them here
     # what a source knows about the picture that others cannot: file name, label, flags
     tags: dict[str, Any] = field(default_factory=dict)
 

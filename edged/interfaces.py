@@ -6,11 +6,12 @@ from every state. Timeout = None, fault = exception (an EdgedError, translated w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from edged.backoff import Backoff
-from edged.frames import Frame, FrameSpec, Geometry
+from edged.frames import Frame, FrameSpec, Geometry, Memory
 from edged.memory import Region, Slots, Want
 from edged.messages import Message
 from edged.tensors import ImageInput, TensorSpec, TensorView
@@ -28,16 +29,53 @@ class Event(Protocol):
         ...
 
 
+class Graph(Protocol):
+    """Work that was recorded once and is launched whole (CUDA graphs). Owned by who captured it."""
+
+    @property
+    def ready(self) -> Event | None:
+        """The event that was recorded last inside, of each launch; None: there is none."""
+        ...
+
+    def launch(self) -> None:
+        """Queue it on the stream that it was captured from."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Stream(Protocol):
     """Work in order on a device. Used by one thread, its runner's."""
 
-    def record(self) -> Event: ...
+    @property
+    def handle(self) -> int:
+        """What the device's libraries call it (a CUstream's address); 0 on the CPU."""
+        ...
+
+    def record(self) -> Event:
+        """A point behind all work queued so far. Valid until a few dozen more are recorded: it may be reused."""
+        ...
+
     def elapsed_ms(self, start: Event, end: Event) -> float:
         """Time between two events of this stream that have both been waited for."""
         ...
 
+    def copy(self, target: TensorView, source: TensorView) -> None:
+        """Queue a copy between tensors of one size, in memory of any kind that the device has."""
+        ...
+
+    def capture(self, work: Callable[[], None]) -> Graph:
+        """Record what `work` queues instead of running it. DeviceError where that cannot be; then it was not run."""
+        ...
+
     def synchronize(self) -> None: ...
-    def close(self) -> None: ...
+    def end(self) -> None:
+        """Skip what has not begun and wait for what has: from then on it touches no memory. Idempotent."""
+        ...
+
+    def close(self) -> None:
+        """End, and let go of it. Engines that were given it are closed before."""
+        ...
 
 
 class Preprocess(Protocol):
@@ -45,6 +83,11 @@ class Preprocess(Protocol):
 
     @property
     def geometry(self) -> Geometry: ...
+    @property
+    def copied(self) -> int:
+        """Bytes of a frame's pixels that the CPU moves for it; 0: the device reads them where they are."""
+        ...
+
     def wants(self) -> Sequence[Want]:
         """Scratch memory; names are unique within the runner's region (prefixed by the `name` given)."""
         ...
@@ -55,12 +98,70 @@ class Preprocess(Protocol):
         ...
 
 
+class Described(Preprocess, Protocol):
+    """One whose work can be captured: it reads what changes from frame to frame from a table in mapped memory."""
+
+    def describe(self, frame: Frame, index: int, ticket: int = 0) -> None:
+        """Say which frame the next launch of `ticket` reads for row `index`. The launch before must be over."""
+        ...
+
+    def launch(self, target: TensorView, rows: int, stream: Stream, ticket: int = 0) -> None:
+        """Queue the work for `rows` rows that were or will be described."""
+        ...
+
+
 class Device(Protocol):
-    """Where a runner works."""
+    """Where a runner works. Thread-safe; work and memory need it to be `current` in the calling thread."""
+
+    @property
+    def name(self) -> str:
+        """"cpu" or "cuda"."""
+        ...
+
+    @property
+    def frame_memory(self) -> Memory:
+        """The kind of memory that slots of frames take, so that nothing copies them on their way."""
+        ...
+
+    @property
+    def tensor_memory(self) -> Memory:
+        """The kind that tensors take. DEVICE: outputs need a mirror that the host can read."""
+        ...
+
+    @property
+    def graphs(self) -> bool:
+        """Whether its streams capture, and its preprocessors are `Described`."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What it is and how it is used, in words."""
+        ...
+
+    def current(self) -> AbstractContextManager[None]:
+        """Make it the calling thread's device (a CUDA context is pushed, and popped at the end)."""
+        ...
+
+    def check(self) -> None:
+        """FatalDeviceError when the device is lost for this process."""
+        ...
+
+    def admit(self, plan: Mapping[str, Sequence[Want]]) -> None:
+        """MemoryRefused with figures unless regions for all owners of the plan fit at once. Holds nothing."""
+        ...
+
+    def close(self) -> None:
+        """Once all regions and streams are closed. Idempotent."""
+        ...
 
     def region(self, owner: str, wants: Sequence[Want]) -> Region: ...
     def stream(self, priority: int = 0, name: str = "") -> Stream: ...
-    def preprocessor(self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput) -> Preprocess: ...
+    def preprocessor(
+        self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput, tickets: int = 1
+    ) -> Preprocess:
+        """`tickets`: batches that may be described at once, where work is captured."""
+        ...
+
 
 
 class Source(Protocol):
@@ -120,6 +221,16 @@ class Engine(Protocol):
     @property
     def file_hash(self) -> str:
         """sha256 of what was loaded (plan or ONNX)."""
+        ...
+
+    @property
+    def eager(self) -> str:
+        """Why its work may not be captured into a graph; "" if it may."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """How it runs, in words."""
         ...
 
     def wants(self) -> Sequence[Want]:

@@ -82,6 +82,12 @@ class Budget:
                 )
             self._held.extend(wants.items())
 
+    def try_all(self, wants: dict[str, int]) -> None:
+        """As admit_all, but holds nothing afterwards."""
+        self.admit_all(wants)
+        for owner, nbytes in wants.items():
+            self.give_back(owner, nbytes)
+
     def give_back(self, owner: str, nbytes: int) -> None:
         with self._lock:
             self._held.remove((owner, nbytes))
@@ -92,69 +98,107 @@ def wanted_bytes(wants: Iterable[Want]) -> int:
     return sum(round_up(w.nbytes) for w in wants)
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A want's memory. `address`: where the region's device finds it; `array`: the host view, None in DEVICE."""
+
+    address: int
+    memory: Memory
+    array: U8 | None
+
+
 class Region:
-    """One owner's memory: one anonymous page-aligned mapping, cut into named wants.
+    """One owner's memory, cut into named, page-aligned wants: here one anonymous mapping of the host.
 
     Made by its owner's thread before it starts; `freeze` ends handing-out; `close` frees it whole, once
-    no view is in use (the caller's duty: stop the owner first). Host memory; the CUDA device has its own.
+    no view is in use (the caller's duty: stop the owner first). A GPU's region fills in `_make` and `_free`.
     """
 
     def __init__(self, owner: str, wants: Sequence[Want], on_close: Callable[[], None] | None = None) -> None:
+        names = [w.name for w in wants]
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice is not None:
+            raise ValueError(f"region {owner}: two wants are called {twice}")
         self.owner = owner
         self.wants = tuple(wants)
         self.nbytes = wanted_bytes(wants)
         self.frozen = False
+        self.is_open = True
         self._on_close = on_close
-        self._map: mmap.mmap | None = mmap.mmap(-1, max(self.nbytes, PAGE))
-        whole = np.frombuffer(self._map, np.uint8)
-        whole[::PAGE] = 0  # touch every page now: a full machine refuses at boot, not in the loop
-        self._pieces: dict[str, U8] = {}
-        offset = 0
-        for w in wants:
-            if w.name in self._pieces:
-                raise ValueError(f"region {owner}: two wants are called {w.name}")
-            self._pieces[w.name] = whole[offset : offset + w.nbytes]
-            offset += round_up(w.nbytes)
         self._used: dict[str, int] = {}
+        self._pieces = self._make()
+
+    def _make(self) -> dict[str, Piece]:
+        whole = host_memory(self.nbytes)
+        return cut(self.wants, whole, whole.ctypes.data)
+
+    def _free(self) -> None:
+        """Once, at `close`. The mapping itself goes when the last numpy view does."""
 
     @property
     def used_bytes(self) -> int:
         """High-water mark: bytes of wants that were handed out (never falls)."""
         return sum(self._used.values())
 
-    def bytes(self, name: str) -> U8:
-        """The piece called `name` (uint8 view). Refused after `freeze`."""
+    def piece(self, name: str) -> Piece:
+        """The piece called `name`. Refused after `freeze`."""
         if self.frozen:
             raise RuntimeError(f"region {self.owner} is frozen; {name} was asked for while running")
-        if name not in self._pieces:
-            raise KeyError(
-                f"region {self.owner} has no {name}; it has {', '.join(self._pieces) or 'nothing'}"
-            )
-        piece = self._pieces[name]
-        self._used[name] = piece.nbytes
+        piece = self._pieces.get(name)
+        if piece is None:
+            have = ", ".join(self._pieces) or "nothing"
+            raise KeyError(f"region {self.owner} has no {name}; it has {have}")
+        self._used[name] = next(w.nbytes for w in self.wants if w.name == name)
         return piece
+
+    def bytes(self, name: str) -> U8:
+        """The piece called `name` as the host sees it (uint8 view); TypeError for device memory."""
+        piece = self.piece(name)
+        if piece.array is None:
+            raise TypeError(f"region {self.owner}: {name} is device memory, which the host cannot see")
+        return piece.array
 
     def tensor(self, spec: TensorSpec, name: str = "") -> TensorView:
         """The piece `name` (default: the tensor's name) as a tensor."""
-        raw = self.bytes(name or spec.name)
-        array = raw[: spec.nbytes].view(spec.dtype).reshape(spec.shape)
-        return TensorView(spec, raw.ctypes.data, Memory.HOST, array)
+        piece = self.piece(name or spec.name)
+        array = None
+        if piece.array is not None:
+            array = piece.array[: spec.nbytes].view(spec.dtype).reshape(spec.shape)
+        return TensorView(spec, piece.address, piece.memory, array)
 
     def freeze(self) -> None:
         self.frozen = True
 
-    @property
-    def is_open(self) -> bool:
-        return self._map is not None
-
     def close(self) -> None:
-        """Free everything. Idempotent. The mapping itself goes when the last numpy view does."""
-        if self._map is None:
+        """Free everything. Idempotent."""
+        if not self.is_open:
             return
+        self.is_open = False
         self._pieces.clear()
-        self._map = None
-        if self._on_close is not None:
-            self._on_close()
+        try:
+            self._free()
+        finally:
+            if self._on_close is not None:
+                self._on_close()
+
+
+def host_memory(nbytes: int) -> U8:
+    """Zeroed pages of this process; they go with the last view."""
+    whole = np.frombuffer(mmap.mmap(-1, max(nbytes, PAGE)), np.uint8)
+    whole[::PAGE] = 0  # touch every page now: a full machine refuses at boot, not in the loop
+    return whole
+
+
+def cut(
+    wants: Iterable[Want], whole: U8 | None, address: int, memory: Memory = Memory.HOST
+) -> dict[str, Piece]:
+    """One piece after the other of memory that begins at `address` and that the host sees as `whole`."""
+    pieces, offset = {}, 0
+    for w in wants:
+        array = None if whole is None else whole[offset : offset + w.nbytes]
+        pieces[w.name] = Piece(address + offset, memory, array)
+        offset += round_up(w.nbytes)
+    return pieces
 
 
 class Lease:
@@ -193,9 +237,18 @@ class Slots:
     (a camera queues its buffer again there).
     """
 
-    def __init__(self, owner: str, buffers: Sequence[U8]) -> None:
+    def __init__(
+        self,
+        owner: str,
+        buffers: Sequence[U8],
+        memory: Memory = Memory.HOST,
+        addresses: Sequence[int] | None = None,
+    ) -> None:
         self.owner = owner
         self.buffers = tuple(buffers)
+        self.memory = memory
+        # where the device finds each; 0: it does not
+        self.addresses = tuple(addresses or (0,) * len(self.buffers))
         self.lock = threading.Lock()
         self._available = threading.Condition(self.lock)
         self.generation = 0
@@ -204,12 +257,17 @@ class Slots:
         self._free = list(range(len(self.buffers)))
 
     @staticmethod
-    def wants(count: int, nbytes: int) -> list[Want]:
-        return [Want(f"slot{i}", nbytes) for i in range(count)]
+    def wants(count: int, nbytes: int, memory: Memory = Memory.HOST) -> list[Want]:
+        return [Want(f"slot{i}", nbytes, memory) for i in range(count)]
 
     @staticmethod
     def of(region: Region, count: int) -> Slots:
-        return Slots(region.owner, [region.bytes(f"slot{i}") for i in range(count)])
+        """The slots that a region of such wants has. The host writes frames into them, so it must see them."""
+        names = [f"slot{i}" for i in range(count)]
+        pieces = [region.piece(n) for n in names]
+        memory = pieces[0].memory if pieces else Memory.HOST
+        mapped = [p.address if memory is not Memory.HOST else 0 for p in pieces]
+        return Slots(region.owner, [region.bytes(n) for n in names], memory, mapped)
 
     def __len__(self) -> int:
         return len(self.buffers)

@@ -68,7 +68,11 @@ class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
     `lost` are pictures the source missed before they were offered (no free slot, driver), `skipped` those that
     every, max_fps or a frame set left out: neither is offered nor dropped. `stages`:
     wait (capture to runner), infer (launch to completion: preprocess and engine), preprocess and engine
-    on their own, parse, age (capture to hand-over to the sinks).
+    on their own (on a GPU between events of its stream), parse, age (capture to hand-over to the sinks), host (processor
+    time of the runner's thread, from the mailbox to the launch and from waking up to parsing).
+
+    `copied`: bytes of pixels that the CPU moved for the frames inferred, by stage: 0 where the device reads what the
+    camera wrote.
     """
 
     source: str
@@ -84,6 +88,7 @@ class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
     rejected: int
     detections: int
     fps: float
+    copied: Mapping[str, int] = {}
     stages: Mapping[str, Quantiles]
 
 
@@ -98,6 +103,13 @@ class SourceUse(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     frame: str = ""
     faults: int = 0
+    facts: Mapping[str, str] = {}
+
+
+class ModelUse(msgspec.Struct, frozen=True, kw_only=True):
+    """A runner: `state` of its unit; `facts`: device, engine, and "graph" or "eager: why" under "work", in words."""
+
+    state: str
     facts: Mapping[str, str] = {}
 
 
@@ -144,5 +156,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     sources: Mapping[str, SourceUse]
     sinks: Mapping[str, SinkCounts]
     regions: Mapping[str, RegionUse]
+    models: Mapping[str, ModelUse] = {}
     sync_groups: Mapping[str, SyncCounts] = {}
     errors: tuple[str, ...] = ()

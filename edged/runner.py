@@ -11,34 +11,20 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack
 
-from edged.errors import EdgedError, EngineError, ModelError
+from edged.errors import EdgedError, EngineError, FatalDeviceError, ModelError
 from edged.frames import FrameSpec
-from edged.interfaces import Device, Engine, Event, Execution, Preprocess, Stream
+from edged.interfaces import Device, Engine, Preprocess, Stream
 from edged.mailbox import Bell
 from edged.memory import Want
 from edged.parsers.base import Parsed, Parser
 from edged.pipeline import Job, Pipeline
-from edged.tensors import ImageInput, TensorSpec, TensorView
+from edged.tensors import ImageInput, TensorSpec
+from edged.tickets import Ticket, ticket_wants
 from edged.units import Report, Unit
 
 LOOK_S = 0.001  # with in_flight = 2: how late a frame that comes during an inference is queued behind it
-
-
-@dataclass(slots=True, eq=False)
-class Ticket:
-    """One set of tensors and the execution bound to them; a job holds one from launch to the end of parse."""
-
-    views: Mapping[str, TensorView]
-    execution: Execution
-    job: Job | None = None  # from launch until its pipeline has it back
-    preprocess: Preprocess | None = None  # the job's
-    reading: bool = False  # the device may still read the frame: its lease is held
-    start: Event | None = None
-    ready: Event | None = None  # the input is filled
-    done: Event | None = None
 
 
 class Runner(Unit):
@@ -52,7 +38,7 @@ class Runner(Unit):
         name: str,
         model: str,
         device: Device,
-        make_engine: Callable[[], Engine],
+        make_engine: Callable[[Device, Stream], Engine],
         make_parser: Callable[[], Parser],
         image: ImageInput,
         pipelines: Sequence[Pipeline],
@@ -65,7 +51,7 @@ class Runner(Unit):
         super().__init__(name, post)
         self.model = model
         self.in_flight = in_flight
-        self._device = device
+        self.device = device
         self._make_engine, self._make_parser = make_engine, make_parser
         self._image = image
         self._bell = bell
@@ -78,6 +64,9 @@ class Runner(Unit):
         self._flying: deque[Ticket] = deque()
         self._pipelines = tuple(pipelines)
         self._preprocess: dict[Pipeline, Preprocess] = {}  # entries change while no frame of theirs is about
+        self._changed = False  # they did: graphs are captured for the new ones
+        self._captures = False
+        self._work = "eager: not yet known"
         self._closing = ExitStack()
 
     # In any thread, once prepared.
@@ -85,19 +74,30 @@ class Runner(Unit):
     def plan(self) -> dict[str, Sequence[Want]]:
         """What the runner will allocate: its tensors, a set a ticket, and the engine's workspace."""
         assert self._engine is not None
-        tensors = (*self._engine.inputs, *self._engine.outputs)
-        wants = [Want.tensor(t, f"ticket{i}.{t.name}") for i in range(self.in_flight + 1) for t in tensors]
-        return {self.name: [*wants, *self._engine.wants()]}
+        return {self.name: [*ticket_wants(self.device, self._engine, self._count), *self._engine.wants()]}
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """How it works, in words: device, engine, and whether a job is a graph or why it is not."""
+        engine = {} if self._engine is None else self._engine.facts
+        return {**self.device.facts, **engine, "work": self._work}
+
+    @property
+    def _count(self) -> int:
+        """Tickets: one a job on the device, and one for the job that is parsed meanwhile."""
+        return self.in_flight + 1
 
     def preprocessor(self, name: str, spec: FrameSpec) -> Preprocess:
         """A way, not yet bound, from frames of `spec` to the model's input: for `fit`. ModelError if there is none."""
-        return self._device.preprocessor(name, spec, self._input_spec(), self._image)
+        return self.device.preprocessor(name, spec, self._input_spec(), self._image, self._count)
 
     # In the thread of a pipeline's source, while no frame of the pipeline is about.
 
     def fit(self, pipeline: Pipeline, preprocess: Preprocess) -> None:
         """From now on frames of `pipeline` come in through `preprocess`, which is bound and stays so."""
         self._preprocess[pipeline] = preprocess
+        self._changed = True
+        self._bell.ring()
 
     def _input_spec(self) -> TensorSpec:
         assert self._engine is not None
@@ -112,8 +112,19 @@ class Runner(Unit):
 
     # The unit's steps, in the runner's thread.
 
+    def current(self) -> AbstractContextManager[None]:
+        return self.device.current()
+
+    def devices(self) -> Sequence[Device]:
+        return (self.device,)
+
+    def device_of(self, owner: str) -> Device:
+        return self.device
+
     def prepare(self) -> None:
-        self._engine = self._make_engine()
+        self._stream = self.device.stream(self._priority, f"{self.name} stream")
+        self._closing.callback(self._stream.close)
+        self._engine = self._make_engine(self.device, self._stream)
         self._closing.callback(self._engine.close)
         self._parser = self._make_parser()
         self._parser.check(self._engine.outputs)
@@ -139,33 +150,57 @@ class Runner(Unit):
         self._closing.close()
 
     def _allocate(self) -> None:
-        engine = self._engine
+        engine, stream = self._engine, self._stream
         assert engine is not None
-        region = self.allocate(self._device, self.plan())[self.name]
+        assert stream is not None
+        region = self.allocate(self.plan())[self.name]
         self._closing.callback(self.free)
         self._closing.callback(self._give_back)
-        self._stream = stream = self._device.stream(self._priority, f"{self.name} stream")
         # first of all when closing: from then on nothing reads a frame or writes a tensor
-        self._closing.callback(stream.close)
-        for i in range(self.in_flight + 1):
-            views = {
-                t.name: region.tensor(t, f"ticket{i}.{t.name}") for t in (*engine.inputs, *engine.outputs)
-            }
-            ticket = Ticket(views, engine.bind(views, region))
+        self._closing.callback(stream.end)
+        for i in range(self._count):
+            ticket = Ticket.of(i, self.device, engine, region, self._image.tensor)
             self._tickets.append(ticket)
             engine.warm_up(ticket.execution, stream)
         self._free.extend(self._tickets)
+        self._captures = self.device.graphs and not engine.eager
+        why = engine.eager if self.device.graphs else f"{self.device.name} has no graphs"
+        self._work = "graph" if self._captures else f"eager: {why}"
         region.freeze()
 
     def _give_back(self) -> None:
-        """Close the executions; jobs that a fault left behind are counted as failed, and their leases end."""
+        """Close the tickets; jobs that a fault left behind are counted as failed, and their leases end."""
         for ticket in self._tickets:
             job, ticket.job = ticket.job, None
             if job is not None:
                 if ticket.reading:
                     job.frame.release()
                 job.pipeline.complete(job, None)
-            ticket.execution.close()
+            ticket.close()
+
+    def _capture(self) -> None:
+        """Graphs for preprocessors that are new; those of others that are gone are closed.
+
+        An engine that was captured is not run eagerly any more (ONNX Runtime's memory belongs to the graphs then), so
+        the first capture decides for all.
+        """
+        self._changed = False
+        stream, current = self._stream, dict.fromkeys(self._preprocess.values())
+        assert stream is not None
+        for ticket in self._tickets if self._captures else ():
+            ticket.forget([p for p in ticket.graphs if p not in current])
+            for preprocess in current:
+                if preprocess in ticket.graphs:
+                    continue
+                try:
+                    ticket.capture(preprocess, stream)
+                except FatalDeviceError:
+                    raise
+                except EdgedError as e:
+                    if any(t.graphs for t in self._tickets):
+                        raise
+                    self._captures, self._work = False, f"eager: {e.message}"
+                    return
 
     # The loop's steps.
 
@@ -176,7 +211,9 @@ class Runner(Unit):
     def _idle(self) -> None:
         with self._bell.condition:
             self._bell.condition.wait_for(
-                lambda: self.stopping or any(p.ready_locked() for p in self._pipelines)
+                lambda: (
+                    self.stopping or self._changed or any(p.ready_locked() for p in self._pipelines)
+                )
             )
 
     def _take(self) -> Job | None:
@@ -190,36 +227,38 @@ class Runner(Unit):
             return None if pipeline is None else pipeline.take_locked()
 
     def _fill(self) -> None:
+        if self._changed:
+            self._capture()
         while len(self._flying) < self.in_flight:
+            begun = time.thread_time_ns()
             job = self._take()
             if job is None:
                 return
             self._launch(self._free.popleft(), job)
+            job.host_ns = time.thread_time_ns() - begun
 
     def _launch(self, ticket: Ticket, job: Job) -> None:
         stream = self._stream
         assert stream is not None
         ticket.job, ticket.reading = job, True
-        ticket.preprocess = preprocess = self._preprocess[job.pipeline]
         self._flying.append(ticket)
         job.launched_ns = time.monotonic_ns()
-        ticket.start = stream.record()
-        preprocess.enqueue(job.frame, ticket.views[self._image.tensor], 0, stream)
-        ticket.ready = stream.record()
-        ticket.execution.enqueue(stream)
-        ticket.done = stream.record()
+        ticket.launch(job.frame, self._preprocess[job.pipeline], stream)
 
     def _finish(self, ticket: Ticket) -> None:
         """Wait for the oldest job, launch the next, parse, hand over. What fails is left to `release`."""
-        job = ticket.job
+        job, preprocess = ticket.job, ticket.preprocess
         assert job is not None
+        assert preprocess is not None
         self._wait(ticket, job)
+        begun = time.thread_time_ns()
         self._flying.popleft()
         ticket.reading = False
         job.frame.release()
+        job.copied = preprocess.copied
+        job.host_ns += time.thread_time_ns() - begun
         self._fill()  # the device first, then the parsing
-        assert ticket.preprocess is not None
-        parsed = self._parse(ticket, ticket.preprocess)
+        parsed = self._parse(ticket, preprocess)
         ticket.job = None
         self._free.append(ticket)
         job.pipeline.complete(job, parsed)
@@ -229,22 +268,22 @@ class Runner(Unit):
         stream, start, ready, done = self._stream, ticket.start, ticket.ready, ticket.done
         assert stream is not None
         assert start is not None
-        assert ready is not None
         assert done is not None
         while not done.wait(LOOK_S if len(self._flying) < self.in_flight else None):
             self._fill()
         job.done_ns = time.monotonic_ns()
-        ready.wait()  # long past; raises what preprocessing raised
-        job.preprocess_ms = stream.elapsed_ms(start, ready)
-        job.engine_ms = stream.elapsed_ms(ready, done)
+        begun = time.thread_time_ns()
+        if ready is not None:
+            ready.wait()  # long past; raises what preprocessing raised
+            job.preprocess_ms = stream.elapsed_ms(start, ready)
+        job.engine_ms = stream.elapsed_ms(start if ready is None else ready, done)
+        job.host_ns += time.thread_time_ns() - begun
 
     def _parse(self, ticket: Ticket, preprocess: Preprocess) -> Parsed:
-        parser, engine = self._parser, self._engine
+        parser = self._parser
         assert parser is not None
-        assert engine is not None
-        outputs = {t.name: ticket.views[t.name].host()[0] for t in engine.outputs}
         try:
-            return parser.finish(parser.decode(outputs), preprocess.geometry)
+            return parser.finish(parser.decode(ticket.outputs), preprocess.geometry)
         except EdgedError:
             raise
         except Exception as e:

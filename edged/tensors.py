@@ -32,7 +32,10 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class TensorView:
-    """Memory for a tensor, owned by a region. `array` is the host view; None when memory is DEVICE."""
+    """Memory for a tensor, owned by a region. `array` is the host view; None when memory is DEVICE.
+
+    `address` is where its device finds it: of mapped memory that may differ from where the host does.
+    """
 
     spec: TensorSpec
     address: int

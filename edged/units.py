@@ -12,13 +12,16 @@ Only the unit's thread opens and closes; others call `start`, `go`, `again` and 
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from edged.errors import EdgedError
+from edged.errors import EdgedError, FatalDeviceError
 from edged.interfaces import Device
 from edged.memory import Region, Want
 
@@ -34,6 +37,16 @@ class Report:
     unit: str
     phase: Phase
     error: EdgedError | None = None
+
+
+def die(unit: str, e: FatalDeviceError) -> None:
+    """One line for the journal, then the end, without closing anything; systemd starts a new process."""
+    log.critical("%s: %s", unit, e)
+    logging.shutdown()
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(e.exit_code)
 
 
 class Unit(ABC):
@@ -60,6 +73,10 @@ class Unit(ABC):
         """What `work` will allocate. In any thread, once prepared."""
 
     @abstractmethod
+    def device_of(self, owner: str) -> Device:
+        """Where the region of this owner of the plan will be."""
+
+    @abstractmethod
     def work(self) -> None:
         """Allocate what was planned, say "running" (`say_running`) once it does, and work until done or `stopping`."""
 
@@ -68,9 +85,17 @@ class Unit(ABC):
         """Whether a fault is followed by another try instead of the end."""
         return False
 
+    def devices(self) -> Sequence[Device]:
+        """Those that a fault of the unit may come from."""
+        return ()
+
     def let_go(self) -> None:
         """After a fault that is not the end: close what failed. Memory may stay."""
         raise NotImplementedError
+
+    def current(self) -> AbstractContextManager[None]:
+        """Entered by the unit's thread for all of its life: its device."""
+        return nullcontext()
 
     @abstractmethod
     def release(self) -> None:
@@ -108,13 +133,13 @@ class Unit(ABC):
     def say_running(self) -> None:
         self._post(Report(self.name, "running"))
 
-    def allocate(self, device: Device, plan: Plan) -> dict[str, Region]:
+    def allocate(self, plan: Plan) -> dict[str, Region]:
         """A region for every owner of `plan` that has none open: those are returned. MemoryRefused: none is left."""
         made = {}
         try:
             for owner, wants in plan.items():
                 if owner not in self.regions or not self.regions[owner].is_open:
-                    made[owner] = device.region(owner, wants)
+                    made[owner] = self.device_of(owner).region(owner, wants)
                     self.regions = {**self.regions, owner: made[owner]}  # others may be reading the old table
         except BaseException:
             self.free()
@@ -127,13 +152,20 @@ class Unit(ABC):
             region.close()
 
     def _main(self) -> None:
+        try:
+            with self.current():
+                self._live()
+        except BaseException as e:  # there is no such device
+            self._fault(e)
+        self._post(Report(self.name, "stopped"))
+
+    def _live(self) -> None:
         while not self._tried() and self.recovers and self._rested():
             pass
         try:
             self.release()
         except BaseException as e:
             self._fault(e)
-        self._post(Report(self.name, "stopped"))
 
     def _tried(self) -> bool:
         """From opening to the end of work; False: it failed on the way."""
@@ -174,5 +206,16 @@ class Unit(ABC):
                 f"{self.name}: unexpected {type(e).__name__}: {e}",
                 hint="this is a defect in edged; please report it with the lines above",
             )
+        self._survive(e)
         self.error = self.error or e
         self._post(Report(self.name, "faulted", e))
+
+    def _survive(self, e: EdgedError) -> None:
+        """End the process here if a device is lost: what closes things would fail as well, or hang."""
+        try:
+            for device in self.devices():
+                device.check()
+        except FatalDeviceError as lost:
+            e = lost if not isinstance(e, FatalDeviceError) else e
+        if isinstance(e, FatalDeviceError):
+            die(self.name, e)

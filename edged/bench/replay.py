@@ -97,6 +97,7 @@ class ReplaySource(SlotSource):
         picture = self._clip.frames[(self._next - 1) % len(self._clip.frames)]
         for plane, pixels in zip(planes, picture, strict=True):
             np.copyto(plane, pixels)
+        self.copied = self._clip.spec.nbytes
         return {}
 
     def _close(self) -> None:

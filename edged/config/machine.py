@@ -19,7 +19,7 @@ from edged.models.model import Model
 
 @dataclass(slots=True)
 class Findings:
-    """`models`: those of config.models that loaded, by their name there."""
+    """`models`: those of config.models that loaded, by their name there. `device`: what runtime.device comes to."""
 
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

@@ -31,9 +31,14 @@ class DeviceConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class RuntimeConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[runtime]. `memory_budget` is in bytes after loading ("1 GiB" in the file); None: no limit."""
+    """[runtime]. `memory_budget` is in bytes after loading ("1 GiB" in the file); None: no limit.
 
-    device: Literal["auto", "cpu"] = "auto"
+    device: "auto" takes an NVIDIA GPU where there is one with all that it needs, else the CPU, and says why. gpu_ranges:
+        name the stages of each frame for NVIDIA's profilers (NVTX).
+    """
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    gpu_ranges: bool = False
     memory_budget: Bytes | None = None
 
 
@@ -53,6 +58,7 @@ class ModelConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     path: str
     engine: str = "auto"
+    gpu: Annotated[int, Meta(ge=0, le=63)] = 0  # which one, as nvidia-smi counts them
     instances: Annotated[int, Meta(ge=1, le=16)] = 1
     priority: int = 0
     in_flight: Annotated[int, Meta(ge=1, le=2)] | None = None  # None: 1 with a live source, else 2

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from edged.devices.cpu_convert import opencv
 from edged.devices.cpu_preprocess import CpuPreprocess
@@ -18,10 +19,28 @@ class CpuDevice:
     """Thread-safe; holds no resource of its own. Regions are counted against `budget` until they close."""
 
     name = "cpu"
+    frame_memory = Memory.HOST
+    tensor_memory = Memory.HOST
+    graphs = False
+    facts: Mapping[str, str] = {"device": "cpu"}
 
     def __init__(self, budget: Budget | None = None) -> None:
         self.budget = budget or Budget()
         self._count = itertools.count()
+
+    def current(self) -> AbstractContextManager[None]:
+        """Nothing: every thread is on it."""
+        return nullcontext()
+
+    def check(self) -> None:
+        """It is never lost."""
+
+    def close(self) -> None:
+        """It holds nothing."""
+
+    def admit(self, plan: Mapping[str, Sequence[Want]]) -> None:
+        """See interfaces.Device."""
+        self.budget.try_all({owner: wanted_bytes(wants) for owner, wants in plan.items()})
 
     def region(self, owner: str, wants: Sequence[Want]) -> Region:
         """Admit and allocate; raises MemoryRefused with figures, and then holds nothing.
@@ -52,7 +71,9 @@ class CpuDevice:
         """A stream; `name` names its thread. `priority` has no effect: an unprivileged thread cannot raise it."""
         return CpuStream(name or f"cpu-stream-{next(self._count)}")
 
-    def preprocessor(self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput) -> CpuPreprocess:
+    def preprocessor(
+        self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput, tickets: int = 1
+    ) -> CpuPreprocess:
         """Frames of `src` to `dst`. MissingPackage without OpenCV, ModelError when dst and image disagree."""
         # the engine owns the cores; more threads here cost the engine what they gain
         opencv().setNumThreads(1)

@@ -118,6 +118,11 @@ class CpuPreprocess:
     def geometry(self) -> Geometry:
         return self._geometry
 
+    @property
+    def copied(self) -> int:
+        """All of a frame: the CPU reads each pixel."""
+        return self._src.nbytes
+
     def wants(self) -> Sequence[Want]:
         return [Want(f"{self._name}.{k}", int(np.prod(shape))) for k, shape in self._scratch.items()]
 

@@ -12,8 +12,11 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
+import numpy as np
+
 from edged.errors import DeviceError
-from edged.interfaces import Event
+from edged.interfaces import Event, Graph
+from edged.tensors import TensorView
 
 # far above what a runner queues (a few calls a frame, two frames); reaching it means that nobody waits
 MAX_QUEUED = 64
@@ -59,6 +62,8 @@ class CpuStream:
     error in whoever waits, and the work behind the event runs again.
     """
 
+    handle = 0
+
     def __init__(self, name: str) -> None:
         self.name = name
         self._queue: queue.SimpleQueue[tuple[Callable[..., object], tuple[Any, ...]] | CpuEvent | None]
@@ -82,11 +87,23 @@ class CpuStream:
         """Time between two events of this stream that have both been waited for."""
         return (cast(CpuEvent, end).at_ns - cast(CpuEvent, start).at_ns) / 1e6
 
+    def copy(self, target: TensorView, source: TensorView) -> None:
+        """Queue a copy between two tensors of one size."""
+        self.call(np.copyto, target.host(), source.host())
+
+    def capture(self, work: Callable[[], None]) -> Graph:
+        """DeviceError: a thread runs calls, and a list of them would save nothing."""
+        raise DeviceError(f"stream {self.name}: a CPU has no graphs", hint="none is needed: work runs eagerly")
+
     def synchronize(self) -> None:
         """Wait for all work queued so far; raises what it raised and no event has taken."""
         self.record().wait()
 
     def close(self) -> None:
+        """See `end`."""
+        self.end()
+
+    def end(self) -> None:
         """Skip the work that has not begun, and join the thread. Idempotent.
 
         Events behind skipped work are finished with a DeviceError.

@@ -1,4 +1,4 @@
-"""What every engine on the CPU does alike: checks of the memory it is given, and its place on a stream."""
+"""What every engine does alike: checks of the memory it is given, and calls of Python on a stream."""
 
 from __future__ import annotations
 
@@ -12,18 +12,26 @@ from edged.tensors import TensorSpec, TensorView
 
 
 class CallStream(Protocol):
-    """A stream that runs Python calls in order (devices/cpu_stream.py)."""
+    """A stream that runs Python calls in order: all do, a GPU's by calling the host between its kernels."""
 
     def call(self, fn: Callable[..., object], *args: Any) -> None: ...
 
 
 def call_on(stream: Stream, fn: Callable[[], None]) -> None:
-    """Queue `fn`: engines on the CPU run on the CPU device's streams only."""
+    """Queue `fn`. What it raises reaches whoever waits for the stream."""
     cast(CallStream, stream).call(fn)
 
 
-def check_views(who: str, tensors: Sequence[TensorSpec], views: Mapping[str, TensorView]) -> None:
-    """EngineError unless `views` has host memory of the right dtype and shape for every tensor, and no other."""
+def check_views(
+    who: str,
+    tensors: Sequence[TensorSpec],
+    views: Mapping[str, TensorView],
+    memory: Memory = Memory.HOST,
+) -> None:
+    """EngineError unless `views` has memory of the right dtype and shape for every tensor, and no other.
+
+    `memory`: what the engine works in; HOST: whatever the CPU reads.
+    """
     names = [t.name for t in tensors]
     listing = "; ".join(map(str, tensors))
     for name in views:
@@ -39,6 +47,13 @@ def check_views(who: str, tensors: Sequence[TensorSpec], views: Mapping[str, Ten
                 f"the memory bound to it is {view.spec.dtype}{list(view.spec.shape)}",
                 hint="plan its memory from the engine's own inputs and outputs",
             )
+        if memory is Memory.DEVICE:
+            if view.memory not in (Memory.DEVICE, Memory.MAPPED) or not view.address:
+                raise EngineError(
+                    f"{who}: '{tensor.name}' is bound to {view.memory.value} memory; this engine works on a GPU",
+                    hint="take the region from the engine's own device",
+                )
+            continue
         if view.memory not in (Memory.HOST, Memory.MAPPED) or view.array is None:
             raise EngineError(
                 f"{who}: '{tensor.name}' is bound to {view.memory.value} memory; this engine reads host memory",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edged import registry
 from edged.config.schema import ModelConfig
 from edged.errors import EngineError
-from edged.interfaces import Engine
+from edged.interfaces import Device, Engine, Stream
 from edged.models.model import Model
 
 
@@ -20,8 +20,12 @@ def choose_engine(model: Model, kind: str = "auto") -> str:
     return kind
 
 
-def make_engine(model: Model, config: ModelConfig) -> Engine:
-    """Load `model` as [models.X] says. The caller owns the engine; call it in the thread that runs it."""
+def make_engine(model: Model, config: ModelConfig, device: Device, stream: Stream) -> Engine:
+    """Load `model` as [models.X] says, to run on `stream` of `device`.
+
+    The caller owns the engine; call it in the thread that runs it, and close it before the stream.
+    """
     backend = registry.load("engines", choose_engine(model, config.engine))
-    engine: Engine = backend(model, backend.Options() if config.options is None else config.options)
+    options = backend.Options() if config.options is None else config.options
+    engine: Engine = backend(model, options, device, stream)
     return engine

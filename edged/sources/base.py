@@ -78,6 +78,7 @@ class SlotSource(ABC):
             None  # CLOCK_MONOTONIC of that picture, of a source that knows better than now
         )
         self._seq = 0
+        self.copied = 0  # bytes that `_fill` moved of what lay elsewhere already; not what decodes or draws
         self.lost = 0  # pictures since open for which no slot was free, or that came spoilt
 
     @property
@@ -202,7 +203,21 @@ class SlotSource(ABC):
                 lease.release()
         if tags is None:
             return None
-        return Frame(spec, planes, lease, self._seq - 1, mono, utc, self.timestamps, tags=tags)
+        slots = self._slots
+        assert slots is not None
+        return Frame(
+            spec,
+            planes,
+            lease,
+            self._seq - 1,
+            mono,
+            utc,
+            self.timestamps,
+            slots.memory,
+            slots.addresses[lease.index],
+            self.copied,
+            tags,
+        )
 
     def close(self) -> None:
         """Stop and let go. Idempotent, legal from every state; frames that were handed out stay valid."""

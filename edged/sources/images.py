@@ -158,6 +158,7 @@ class ImagesSource(SlotSource):
                 f"has {file} of {w}x{h}, larger than when it was opened", "do not change files in use"
             )
         plane[:h, :w] = picture
+        self.copied = picture.nbytes
         plane[h:] = GREY
         plane[:h, w:] = GREY
         return {"file": os.path.abspath(file), "size": (w, h)}

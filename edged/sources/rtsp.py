@@ -225,9 +225,11 @@ class RtspSource(SlotSource):
                 f"{plane.shape[1]}x{plane.shape[0]}",
                 "it is opened again with the new size; max_size limits it",
             )
+        self.copied = 0
         if picture.ctypes.data != plane.ctypes.data:
             plane[...] = picture
             self.copies += 1
+            self.copied = plane.nbytes
         return {}
 
     def _close(self) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 
 from edged.errors import SourceError
 from edged.frames import Frame, FrameSpec
 from edged.freshness import Watch
 from edged.interfaces import Device, EndOfStream, Preprocess, Source
-from edged.memory import Slots
+from edged.memory import Region, Slots
 from edged.pipeline import Pipeline
 from edged.runner import Runner
 from edged.units import Plan, Report, Unit
@@ -67,6 +67,17 @@ class SourceUnit(Unit):
     def recovers(self) -> bool:
         return self.source.backoff is not None
 
+    def current(self) -> AbstractContextManager[None]:
+        return self._device.current()
+
+    def devices(self) -> Sequence[Device]:
+        runners = {r.device for found in self._runners.values() for r in found}
+        return (self._device, *(runners - {self._device}))
+
+    def device_of(self, owner: str) -> Device:
+        """Slots are where the source was given; what a way needs is with its runner."""
+        return next((w.runner.device for w in self._ways if w.owner == owner), self._device)
+
     def stop(self) -> None:
         """As of every unit; a source that may wait long for its camera in `open` gives up."""
         super().stop()
@@ -89,7 +100,8 @@ class SourceUnit(Unit):
             self._slot_bytes, self._ways = self._largest(spec), tuple(self._find_ways(spec))
             self._planned = spec
         scratch = {w.owner: wants for w in self._ways if (wants := w.preprocess.wants())}
-        return {self.name: Slots.wants(self._slots_wanted, self._slot_bytes), **scratch}
+        memory = self._device.frame_memory
+        return {self.name: Slots.wants(self._slots_wanted, self._slot_bytes, memory), **scratch}
 
     def _largest(self, spec: FrameSpec) -> int:
         """Bytes of a slot: a camera may come back with any size up to its `max_size`."""
@@ -104,7 +116,8 @@ class SourceUnit(Unit):
         for pipeline, runners in self._runners.items():
             for runner in runners:
                 owner = f"pipeline {pipeline.name} on {runner.name}"
-                ways.append(Way(owner, pipeline, runner, runner.preprocessor(owner, spec)))
+                with runner.device.current():
+                    ways.append(Way(owner, pipeline, runner, runner.preprocessor(owner, spec)))
         return ways
 
     def work(self) -> None:
@@ -137,11 +150,11 @@ class SourceUnit(Unit):
             other_way = owner != self.name and self._bound is not self._ways
             if other_way or region.wants != tuple(plan.get(owner, ())):
                 region.close()
-        fresh = self.allocate(self._device, plan)
+        fresh = self.allocate(plan)
         if self._bound is not self._ways or fresh:
             for way in self._ways:
                 if way.owner in fresh:
-                    way.preprocess.bind(fresh[way.owner])
+                    self._bind(way, fresh[way.owner])
                 way.runner.fit(way.pipeline, way.preprocess)
             self._bound = self._ways
         if self.slots is None or self.name in fresh:
@@ -149,6 +162,10 @@ class SourceUnit(Unit):
         for region in fresh.values():
             region.freeze()
         return self.slots
+
+    def _bind(self, way: Way, region: Region) -> None:
+        with way.runner.device.current():
+            way.preprocess.bind(region)
 
     def _hand_over(self, frame: Frame, serving: list[Pipeline]) -> list[Pipeline]:
         """Give the frame to each pipeline; returns those that still take frames."""

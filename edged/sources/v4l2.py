@@ -131,6 +131,8 @@ class V4l2Source(SlotSource):
 
     def _use(self, queue: Queue) -> None:
         self._queue = queue
+        assert self._agreed is not None
+        self.copied = 0 if isinstance(queue, UserPointers) else self._agreed.spec.nbytes
         queue.start()
 
     def _advance(self, timeout_s: float) -> float | None:

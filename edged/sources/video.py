@@ -136,6 +136,7 @@ class VideoSource(SlotSource):
             return None
         if picture is None:
             raise self.error(f"cannot decode a picture of {self.options.path}", "check the file with ffprobe")
+        self.copied = 0
         # OpenCV fills the array it is given when size and type match; else it returns another one
         if picture.ctypes.data != plane.ctypes.data:
             if picture.shape != plane.shape or picture.dtype != plane.dtype:
@@ -146,6 +147,7 @@ class VideoSource(SlotSource):
                 )
             plane[...] = picture
             self.copies += 1
+            self.copied = plane.nbytes
         return {}
 
     def _close(self) -> None:

@@ -1,0 +1,167 @@
+"""A GPU as a runner's device: its primary context, regions, streams and preprocessors."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from edged.devices.cuda.cache import KernelCache
+from edged.devices.cuda.compiled import Functions, Kernels
+from edged.devices.cuda.driver import Module, driver
+from edged.devices.cuda.memory import CudaRegion, check_fits
+from edged.devices.cuda.nvrtc import find
+from edged.devices.cuda.preprocess import CudaPreprocess
+from edged.devices.cuda.primary import Primary, open_primary
+from edged.devices.cuda.probe import Gpu, describe
+from edged.devices.cuda.status import OUT_OF_MEMORY, CudaError
+from edged.devices.cuda.stream import CudaStream
+from edged.errors import DeviceError, FatalDeviceError, MemoryRefused
+from edged.frames import FrameSpec, Memory
+from edged.memory import Budget, Region, Want, format_bytes, wanted_bytes
+from edged.tensors import ImageInput, TensorSpec
+
+
+def cache_folder() -> Path | None:
+    """Where compiled kernels are kept: $CACHE_DIRECTORY (systemd), else the user's cache; None where neither is."""
+    for variable, rest in (("CACHE_DIRECTORY", ""), ("XDG_CACHE_HOME", "edged"), ("HOME", ".cache/edged")):
+        root = os.environ.get(variable, "").split(":")[0]
+        if root:
+            return Path(root, rest, "kernels")
+    return None
+
+
+class CudaDevice:
+    """GPU number `gpu`. Thread-safe. Its context is made at the first use and ends with `close`.
+
+    `functions`: where kernels come from; None: compiled by NVRTC on first use, and kept in a cache.
+    """
+
+    name = "cuda"
+    frame_memory = Memory.MAPPED
+    tensor_memory = Memory.DEVICE
+    graphs = True
+
+    def __init__(
+        self,
+        budget: Budget | None = None,
+        gpu: int = 0,
+        *,
+        ranges: bool = False,
+        functions: Functions | None = None,
+    ) -> None:
+        self.budget = budget or Budget()
+        self.gpu = gpu
+        self.ranges = ranges
+        self._lock = threading.Lock()
+        self._primary: Primary | None = None
+        self._found: Gpu | None = None
+        self._functions = functions
+        self._count = itertools.count()
+        self._depth = threading.local()
+
+    def _open(self) -> Primary:
+        with self._lock:
+            if self._primary is None:
+                self._primary, self._found = open_primary(self.gpu), describe(self.gpu)
+            return self._primary
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What the GPU is and what its memory comes from, once it was used."""
+        if self._primary is None or self._found is None:
+            return {"device": f"cuda {self.gpu}"}
+        return {"device": f"cuda {self.gpu}: {self._found}", "memory": f"by {self._primary.how}"}
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Its context, pushed for the calling thread. Entering it again in a thread costs next to nothing."""
+        depth = getattr(self._depth, "value", 0)
+        primary = None if depth else self._open()
+        if primary is not None:
+            primary.push()
+        self._depth.value = depth + 1
+        try:
+            yield
+        finally:
+            self._depth.value = depth
+            if primary is not None:
+                primary.pop()
+
+    def check(self) -> None:
+        """FatalCudaError when an earlier error has ended the context."""
+        if self._primary is None:
+            return
+        with self.current():
+            # waits for nothing, and tells an earlier error all the same
+            status = driver().unchecked("cuStreamQuery")(None)
+        error = driver().error("cuStreamQuery", status)
+        if isinstance(error, FatalDeviceError):
+            raise error
+
+    def admit(self, plan: Mapping[str, Sequence[Want]]) -> None:
+        """See interfaces.Device: the budget first, then what the machine has."""
+        self.budget.try_all({owner: wanted_bytes(wants) for owner, wants in plan.items()})
+        wants = [w for ws in plan.values() for w in ws]
+        if wants:
+            self._check_fits(wants, "all that was asked for")
+
+    def _check_fits(self, wants: Sequence[Want], who: str) -> None:
+        with self.current():
+            assert self._found is not None
+            check_fits(wants, who, integrated=self._found.integrated)
+
+    def region(self, owner: str, wants: Sequence[Want]) -> Region:
+        """Admit and allocate; raises MemoryRefused with figures, and then holds nothing."""
+        for want in wants:
+            if want.memory is Memory.DMABUF:
+                raise DeviceError(
+                    f"region {owner}: {want.name} wants dmabuf memory, which is imported and not allocated",
+                    hint="a defect in edged: use devices/cuda/external.py",
+                )
+        nbytes = wanted_bytes(wants)
+        self.budget.admit(owner, nbytes)
+        try:
+            self._check_fits(wants, f"region {owner}")
+            primary = self._open()
+            return CudaRegion(owner, wants, primary, self.current, lambda: self.budget.give_back(owner, nbytes))
+        except BaseException as e:
+            self.budget.give_back(owner, nbytes)
+            if isinstance(e, MemoryRefused) or not _is_shortage(e):
+                raise
+            raise MemoryRefused(
+                f"region {owner}: the system has no {format_bytes(nbytes)}: {e}",
+                hint="free memory, or set runtime.memory_budget to what this machine can give",
+            ) from e
+
+    def stream(self, priority: int = 0, name: str = "") -> CudaStream:
+        """In the current context. `priority`: higher numbers are served first, within what the GPU has (often 0 to 5)."""
+        return CudaStream(name or f"cuda-stream-{next(self._count)}", priority)
+
+    def preprocessor(
+        self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput, tickets: int = 1
+    ) -> CudaPreprocess:
+        """Frames of `src` to `dst`. The first of its kind compiles a kernel (a second), later ones come from the cache."""
+        with self.current():
+            return CudaPreprocess(name, src, dst, image, self._kernels(), tickets=max(tickets, 1))
+
+    def _kernels(self) -> Functions:
+        with self._lock:
+            if self._functions is None:
+                assert self._found is not None
+                self._functions = Kernels(self._found.arch, Module, find, KernelCache(cache_folder()))
+            return self._functions
+
+    def close(self) -> None:
+        """Let go of the context. Idempotent; its kernels go with it."""
+        with self._lock:
+            primary, self._primary = self._primary, None
+        if primary is not None:
+            primary.close()
+
+
+def _is_shortage(e: BaseException) -> bool:
+    return isinstance(e, (OSError, MemoryError)) or (isinstance(e, CudaError) and e.code == OUT_OF_MEMORY)
