@@ -7,7 +7,7 @@
    the reference code of YOLOX, YOLOv5 and most detectors resizes with OpenCV's INTER_LINEAR, and a model
    gives its published accuracy on what it was measured with.
 3. The rest of the model's input is `pad`. Then value = (grey level - mean) / std, in the channel order
-   `color`, rounded (and clipped to 0..255) only if the tensor is uint8.
+   `color`, rounded (and clipped to 0..255 or -128..127) only if the tensor is uint8 or int8.
 
 "Within one grey level" compares a device's values, mapped back to grey levels, with these rounded to whole
 grey levels: a device may keep 8 bits between the steps.
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edged.devices.color import F64, GREY_WEIGHTS, PACKED_422, YuvToRgb
-from edged.frames import U8, FrameSpec, Geometry, PixelFormat
+from edged.frames import F32, U8, FrameSpec, Geometry, PixelFormat
 from edged.tensors import ImageInput
 
 
@@ -74,14 +74,50 @@ def resample(picture: F64, width: int, height: int) -> F64:
     return np.asarray(rows[:, left] * (1 - fx)[:, None] + rows[:, right] * fx[:, None])
 
 
-def grey_levels(spec: FrameSpec, planes: tuple[U8, ...], image: ImageInput) -> F64:
-    """The model's input before mean and std: float64 [h, w, channels] in 0..255."""
+def picture_of(spec: FrameSpec, planes: tuple[U8, ...], image: ImageInput) -> F64:
+    """The source in the model's colours: float64 [h, w, channels] in 0..255."""
     picture = to_grey(spec, planes) if image.color == "GREY" else to_rgb(spec, planes)
-    if image.color == "BGR":
-        picture = picture[..., ::-1]
-    x, y, w, h = Geometry.fit((spec.width, spec.height), image.size, image.resize).placed
+    return picture[..., ::-1] if image.color == "BGR" else picture
+
+
+def grey_levels(
+    spec: FrameSpec, planes: tuple[U8, ...], image: ImageInput, roi: tuple[int, int, int, int] | None = None
+) -> F64:
+    """The model's input before mean and std: float64 [h, w, channels] in 0..255.
+
+    `roi` = x, y, w, h: a region of the source, as if the picture ended there.
+    """
+    picture = picture_of(spec, planes, image)
+    if roi is not None:
+        left, top, width, height = roi
+        picture = picture[top : top + height, left : left + width]
+    x, y, w, h = Geometry.fit((picture.shape[1], picture.shape[0]), image.size, image.resize).placed
     out = np.full((image.size[1], image.size[0], image.channels), float(image.pad))
     out[y : y + h, x : x + w] = resample(picture, w, h)
+    return out
+
+
+def dewarped_levels(
+    spec: FrameSpec, planes: tuple[U8, ...], image: ImageInput, view: tuple[int, int], table: F32
+) -> F64:
+    """`grey_levels` of a view (w, h) through a table of source positions (dewarp.py), float32 [h, w, 2].
+
+    Positions outside [-0.5, size - 0.5) and NaN show nothing: `pad`.
+    """
+    picture = picture_of(spec, planes, image)
+    h, w = picture.shape[:2]
+    at_x, at_y = table[..., 0].astype(float), table[..., 1].astype(float)
+    seen = (at_x >= -0.5) & (at_y >= -0.5) & (at_x < w - 0.5) & (at_y < h - 0.5)
+    at_x, at_y = (np.clip(np.where(seen, at, 0), 0, n - 1) for at, n in ((at_x, w), (at_y, h)))
+    left, top = np.floor(at_x).astype(np.intp), np.floor(at_y).astype(np.intp)
+    right, bottom = np.minimum(left + 1, w - 1), np.minimum(top + 1, h - 1)
+    fx, fy = (at_x - left)[..., None], (at_y - top)[..., None]
+    upper = picture[top, left] * (1 - fx) + picture[top, right] * fx
+    lower = picture[bottom, left] * (1 - fx) + picture[bottom, right] * fx
+    x, y, width, height = Geometry.fit(view, image.size, image.resize).placed
+    out = np.full((image.size[1], image.size[0], image.channels), float(image.pad))
+    mixed = upper * (1 - fy) + lower * fy
+    out[y : y + height, x : x + width] = np.where(seen[..., None], mixed, float(image.pad))
     return out
 
 
@@ -91,8 +127,8 @@ def preprocess(
     """One row of the model's input: [c, h, w] or [h, w, c] as `image.layout` says."""
     mean, std = (np.array(v[: image.channels]) for v in (image.mean, image.std))
     values = (grey_levels(spec, planes, image) - mean) / std
-    if dtype == np.uint8:
-        values = np.clip(np.rint(values), 0, 255)
+    if dtype.kind in "iu":
+        values = np.clip(np.rint(values), np.iinfo(dtype).min, np.iinfo(dtype).max)
     if image.layout == "NCHW":
         values = values.transpose(2, 0, 1)
     return np.ascontiguousarray(values, dtype)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +60,26 @@ class Parsed:
     mask: Mask | None = None
     tensors: dict[str, Tensor] | None = None
     rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How a device may read a detector's raw output for its parser: what kernels/decode_yolo.cu is told.
+
+    layout: "rows" cx, cy, w, h, objectness, classes; "columns" the same without objectness, across, with keypoints behind;
+    "cells" rows relative to the cells of `strides`; "corners" x1, y1, x2, y2, score, class, times `scale`.
+    `tensor` "": the only output. `size` is the model's input (w, h).
+    """
+
+    layout: Literal["rows", "columns", "cells", "corners"]
+    tensor: str
+    score_threshold: float
+    score_limit: float
+    size: tuple[int, int]
+    strides: tuple[int, ...] = ()
+    keypoints: int = 0
+    keypoint_values: int = 0
+    scale: tuple[float, float] = (1.0, 1.0)
 
 
 class Parser(Protocol):

@@ -9,7 +9,7 @@ import numpy as np
 
 from edged.models.model import Model
 from edged.parsers import layout
-from edged.parsers.base import Candidates, Outputs
+from edged.parsers.base import Candidates, Head, Outputs
 from edged.parsers.select import BoxOptions, BoxParser
 from edged.tensors import TensorSpec
 
@@ -63,6 +63,9 @@ class EndToEndParser(BoxParser):
         spec = layout.find_float(self.model, outputs, self.tensor, "tensor", 3, wanted)
         if spec.shape[2] != 6:
             raise layout.refusal(self.model, outputs, wanted)
+
+    def head(self) -> Head:
+        return self.make_head("corners", scale=(float(self._scale[0]), float(self._scale[1])))
 
     def decode(self, outputs: Outputs) -> Candidates:
         rows = layout.tensor_of(outputs, self.tensor)

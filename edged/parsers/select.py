@@ -10,7 +10,7 @@ import numpy.typing as npt
 from edged.config.schema import Positive, Table
 from edged.frames import F32, Geometry
 from edged.models.model import Model, Task
-from edged.parsers.base import I32, Candidates, Parsed
+from edged.parsers.base import I32, Candidates, Head, Parsed
 from edged.parsers.nms import Index, by_score, suppress
 
 # A score is a probability; quantized models overshoot 1 by little. More than this is no score.
@@ -93,6 +93,25 @@ class BoxParser:
         return Candidates(
             boxes, np.minimum(scores, np.float32(1)), class_ids.astype(np.int32), keypoints, rejected
         )
+
+    def head(self) -> Head | None:
+        """How a device may do the first half of `decode`; None: it cannot."""
+        return None
+
+    def make_head(self, layout: Any, **more: Any) -> Head:
+        return Head(layout, self.tensor, self.score_threshold, SCORE_LIMIT, self.model.input.size, **more)
+
+    def narrow(self, c: Candidates) -> Candidates:
+        """The second half of `decode`, from every row that a device found above the threshold, in order.
+
+        A class_id below 0 is none. `decode` of the same outputs gives the same, up to the device's exp().
+        """
+        with np.errstate(all="ignore"):
+            best, rejected = self.strongest(c.scores)
+            classed = best[c.class_ids[best] >= 0]
+            rejected += c.rejected + len(best) - len(classed)
+            points = None if c.keypoints is None else c.keypoints[classed]
+            return self.candidates(c.boxes[classed], c.scores[classed], c.class_ids[classed], rejected, points)
 
     def finish(self, c: Candidates, g: Geometry) -> Parsed:
         """Suppress, map to source pixels, clip; boxes outside the frame are dropped. Keypoints are not clipped."""

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from edged.models.model import Model
 from edged.parsers import layout
-from edged.parsers.base import Candidates, Outputs
+from edged.parsers.base import Candidates, Head, Outputs
 from edged.parsers.select import BoxOptions, BoxParser, corners
 from edged.tensors import TensorSpec
 
@@ -50,6 +50,9 @@ class Yolov5Parser(BoxParser):
         if columns < 6 or rows <= columns:
             raise layout.refusal(self.model, outputs, wanted)
         layout.check_labels(self.model, outputs, columns - 5)
+
+    def head(self) -> Head:
+        return self.make_head("rows")
 
     def decode(self, outputs: Outputs) -> Candidates:
         rows = layout.tensor_of(outputs, self.tensor)
@@ -111,6 +114,10 @@ class Yolov8Parser(BoxParser):
         if rows < 5 + self._tail or columns <= rows:
             raise layout.refusal(self.model, outputs, wanted)
         layout.check_labels(self.model, outputs, rows - 4 - self._tail)
+
+    def head(self) -> Head:
+        o = self.options
+        return self.make_head("columns", keypoints=o.keypoints, keypoint_values=o.keypoint_values)
 
     def decode(self, outputs: Outputs) -> Candidates:
         columns = layout.tensor_of(outputs, self.tensor)

@@ -10,7 +10,7 @@ import numpy as np
 from edged.config.schema import Positive
 from edged.models.model import Model
 from edged.parsers import layout
-from edged.parsers.base import Candidates, Outputs
+from edged.parsers.base import Candidates, Head, Outputs
 from edged.parsers.select import BoxOptions, BoxParser, corners
 from edged.tensors import TensorSpec
 
@@ -60,6 +60,11 @@ class YoloxParser(BoxParser):
         if spec.shape[1] != rows or spec.shape[2] < 6:
             raise layout.refusal(self.model, outputs, wanted)
         layout.check_labels(self.model, outputs, spec.shape[2] - 5)
+
+    def head(self) -> Head:
+        if self.options.decoded:
+            return self.make_head("rows")
+        return self.make_head("cells", strides=self.options.strides)
 
     def decode(self, outputs: Outputs) -> Candidates:
         rows = layout.tensor_of(outputs, self.tensor)

@@ -40,13 +40,18 @@ def _candidates() -> Iterator[str]:
         yield found
 
 
-def find() -> Nvrtc:
-    """The first libnvrtc that loads: pip package, CUDA_HOME, the system's. MissingPackage without any."""
+def find(driver_major: int | None = None) -> Nvrtc:
+    """The first libnvrtc that loads: pip package, CUDA_HOME, the system's. MissingPackage without any.
+
+    `driver_major`: the CUDA version of the driver, 12 for 12.6: it loads nothing that a newer compiler made.
+    """
     for path in _candidates():
         try:
-            return Nvrtc(path)
+            found = Nvrtc(path)
         except OSError:
             continue  # of another architecture, or half installed: the next may be whole
+        if driver_major is None or found.version[0] <= driver_major:
+            return found
     raise MissingPackage("nvidia-cuda-nvrtc", needed_by="compiling the CUDA kernels", extra="cuda")
 
 
@@ -58,6 +63,8 @@ class Nvrtc:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        # NVRTC asks the loader for its built-ins by name alone, and 13.0 does not say where: it finds them loaded
+        self._builtins = [ctypes.CDLL(str(p)) for p in sorted(Path(path).parent.glob("libnvrtc-builtins.so.*"))]
         self._lib = ctypes.CDLL(path)
         self._lib.nvrtcGetErrorString.restype = ctypes.c_char_p
         major, minor = ctypes.c_int(), ctypes.c_int()

@@ -286,7 +286,7 @@ extern "C" __global__ void __launch_bounds__(256)
     // read once a block: the table may be on the other side of PCIe
     __shared__ u32 words[sizeof(Descriptor) / 4] __attribute__((aligned(16)));
     const int thread = threadIdx.y * blockDim.x + threadIdx.x;
-    if (thread < sizeof(Descriptor) / 4) words[thread] = ((const u32*)(table + blockIdx.z))[thread];
+    if (thread < (int)sizeof(Descriptor) / 4) words[thread] = ((const u32*)(table + blockIdx.z))[thread];
     __syncthreads();
     const Descriptor& d = *(const Descriptor*)words;
     if (d.format == UNUSED) return;

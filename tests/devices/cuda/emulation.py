@@ -1,0 +1,135 @@
+"""The kernels on a CPU: the .cu files compiled by g++ with emulate.h, behind the seam that the GPU's functions have.
+
+A device made of it runs the code of edged/devices/cuda above the driver as it is. Nothing here is fast.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from edged.devices.cpu_stream import CpuStream
+from edged.devices.cuda.compiled import Argument, Function, Macros, options_of, source_of
+from edged.devices.cuda.preprocess import CudaPreprocess
+from edged.frames import Frame, FrameSpec, Memory
+from edged.memory import Region, Want
+from edged.tensors import ImageInput, TensorSpec
+from tests.devices.rig import Rig
+
+HERE = Path(__file__).parent
+
+# How each kernel is called with the addresses of its arguments, as cuLaunchKernel is
+CALLS = {
+    "preprocess.cu": {
+        "preprocess_rows": "(*(const Descriptor**)a[0], *(const float2**)a[1], *(Target*)a[2], *(Element**)a[3])",
+        "preprocess_one": "(*(Descriptor*)a[0], *(const float2**)a[1], *(Target*)a[2], *(Element**)a[3])",
+    },
+    "decode_yolo.cu": {
+        "decode": "(*(const Element**)a[0], *(Head*)a[1], *(Counter**)a[2], *(float**)a[3])",
+    },
+}
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to compile the kernels with")
+
+
+@dataclass
+class EmulatedFunction:
+    call: Any
+
+    def launch(
+        self,
+        grid: tuple[int, int, int],
+        block: tuple[int, int, int],
+        args: Sequence[Argument],
+        stream_handle: int,
+        shared_bytes: int = 0,
+    ) -> None:
+        addresses = (ctypes.c_void_p * len(args))(*(ctypes.addressof(a) for a in args))
+        self.call((ctypes.c_int * 3)(*grid), (ctypes.c_int * 3)(*block), addresses)
+
+
+@dataclass
+class Emulation:
+    """compiled.Functions on a CPU. Libraries are kept in `folder` for as long as the process runs."""
+
+    folder: Path
+    libraries: dict[str, ctypes.CDLL] = field(default_factory=dict)
+
+    def prepare(self, file: str, variants: Iterable[Macros]) -> None:
+        """Compile several, two at a time."""
+        todo = {self._name(file, v): options_of(v) for v in variants}
+        with ThreadPoolExecutor(2) as pool:
+            made = {name: pool.submit(self._compile, file, name, o) for name, o in todo.items()}
+        self.libraries.update({name: future.result() for name, future in made.items()})
+
+    @staticmethod
+    def _name(file: str, macros: Macros) -> str:
+        return "-".join([file.partition(".")[0], *(f"{k}{v}" for k, v in sorted(macros.items()))])
+
+    def _compile(self, file: str, name: str, options: list[str]) -> ctypes.CDLL:
+        exported = "".join(
+            f'extern "C" void call_{n}(const int* grid, const int* block, void** a)'
+            f"{{ fibres::launch(grid, block, [&] {{ {n}{call}; }}); }}\n"
+            for n, call in CALLS[file].items()
+        )
+        text = f'#include "emulate.h"\n#line 1 "{file}"\n{source_of(file)}\n{exported}'
+        library = self.folder / f"{name}.so"
+        command = ["g++", "-std=c++17", "-O0", "-fPIC", "-shared", "-Wall", "-Werror", "-Wno-unknown-pragmas"]
+        command += ["-Wno-unused", "-Wno-maybe-uninitialized", f"-I{HERE}", *options, "-xc++", "-"]
+        done = subprocess.run(
+            [*command, "-o", str(library)], input=text, text=True, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return ctypes.CDLL(str(library))
+
+    def get(self, file: str, name: str, macros: Macros) -> Function:
+        key = self._name(file, macros)
+        if key not in self.libraries:
+            self.prepare(file, [macros])
+        return EmulatedFunction(self.libraries[key][f"call_{name}"])
+
+
+class EmulatedStream(CpuStream):
+    """A handle that nothing looks at: work is done when it is queued."""
+
+    handle = 0
+
+
+@dataclass
+class EmulatedDevice:
+    """A device whose mapped and device memory is the host's."""
+
+    functions: Emulation
+
+    def region(self, owner: str, wants: Sequence[Want]) -> Region:
+        return Region(owner, wants)
+
+    def stream(self, priority: int = 0, name: str = "") -> EmulatedStream:
+        return EmulatedStream(name or "emulated")
+
+    def preprocessor(self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput) -> CudaPreprocess:
+        return CudaPreprocess(name, src, dst, image, self.functions)
+
+
+class MappedRig(Rig):
+    """A rig whose frames are where a GPU sees them."""
+
+    def frame(self, data: Any = None) -> Frame:
+        return mapped(super().frame(data))
+
+
+def mapped(frame: Frame) -> Frame:
+    frame.memory, frame.device_address = Memory.MAPPED, address_of(frame.planes[0])
+    return frame
+
+
+def address_of(array: np.ndarray[Any, Any]) -> int:
+    return cast(int, array.ctypes.data)

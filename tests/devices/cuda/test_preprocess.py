@@ -1,0 +1,163 @@
+"""kernels/preprocess.cu and CudaPreprocess, run by a CPU (emulation.py), against the numpy reference."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from edged.devices.cpu import CpuDevice
+from edged.devices.cuda.descriptors import DescriptorTable
+from edged.devices.cuda.preprocess import FILE, CudaPreprocess, macros_of
+from edged.errors import DeviceError, ModelError
+from edged.frames import Frame, FrameSpec, Memory, PixelFormat
+from edged.memory import Slots, Want
+from edged.tensors import ImageInput, TensorSpec
+from tests.devices.cuda.agree import (
+    DTYPES,
+    FITS,
+    LAYOUTS,
+    NORMS,
+    VARIANTS,
+    assert_row_agrees,
+    cases,
+    frame_bytes,
+)
+from tests.devices.cuda.emulation import EmulatedDevice, Emulation, MappedRig, mapped, needs_compiler
+from tests.devices.rig import Rig, picture
+
+pytestmark = needs_compiler
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _prepared(emulation: Emulation) -> None:
+    """All variants are compiled at once, a few at a time."""
+    images = [(ImageInput("images", (8, 8), c, layout=n), np.dtype(d)) for n, c, d in VARIANTS if c != "BGR"]
+    emulation.prepare(FILE, [macros_of(TensorSpec("images", i.shape(), d), i) for i, d in images])
+
+
+@pytest.mark.parametrize(("layout", "color", "dtype"), VARIANTS)
+def test_every_format_to_every_tensor(device: EmulatedDevice, layout: Any, color: Any, dtype: Any) -> None:
+    for n, fmt in enumerate(PixelFormat):
+        src = FrameSpec(62, 46, fmt, pitch=200)
+        mean, std = NORMS[dtype] if n % 2 else ((0.0,) * 3, (1.0,) * 3)
+        image = ImageInput("images", (48, 40), color, FITS[n % 3], 114, mean, std, layout)
+        with MappedRig(device, src, image, dtype) as rig:
+            data = picture(src)
+            assert_row_agrees(rig.run(data), src, data, image)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(case=cases())
+def test_agrees_with_the_reference(device: EmulatedDevice, case: Any) -> None:
+    src, image, roi, seed = case
+    data = frame_bytes(src, seed)
+    with MappedRig(device, src, image) as rig:
+        assert isinstance(rig.preprocess, CudaPreprocess)
+        rig.preprocess.look_at(roi)
+        assert_row_agrees(rig.run(data), src, data, image, roi)
+
+
+@pytest.mark.parametrize("fmt", list(PixelFormat))
+def test_agrees_with_the_cpu_path(device: EmulatedDevice, fmt: PixelFormat) -> None:
+    """One rounding more or less: a level apart, and rarely."""
+    src, image = FrameSpec(96, 64, fmt), ImageInput("images", (50, 50))
+    with MappedRig(device, src, image) as rig, Rig(CpuDevice(), src, image) as cpu:
+        off = np.abs(rig.run() - cpu.run())
+    assert off.max() <= 1
+    assert off.mean() < 0.5
+
+
+@pytest.mark.parametrize("misalign", [0, 1, 2])
+@pytest.mark.parametrize("fmt", [PixelFormat.NV12, PixelFormat.YUYV, PixelFormat.UYVY])
+def test_addresses_that_forbid_wide_loads(device: EmulatedDevice, fmt: PixelFormat, misalign: int) -> None:
+    src, image = FrameSpec(64, 48, fmt), ImageInput("images", (64, 48))
+    data = picture(src)
+    with MappedRig(device, src, image) as rig:
+        frame = rig.frame()
+        room = np.zeros(src.nbytes + 8, np.uint8)
+        room[misalign : misalign + src.nbytes] = data
+        start = room[-room.ctypes.data % 4 :] if room.ctypes.data % 4 else room
+        frame.device_address = start.ctypes.data + misalign
+        rig.preprocess.enqueue(frame, rig.views[0], 0, rig.stream)
+        assert_row_agrees(rig.views[0].host()[0], src, data, image)
+        frame.release()
+
+
+def test_one_launch_fills_a_batch_from_cameras_of_all_formats(device: EmulatedDevice) -> None:
+    """What a graph replays: the launch never changes, the table does; rows that are skipped stay."""
+    image = ImageInput("images", (40, 24), "BGR", "letterbox", 7, layout="NHWC")
+    n = len(PixelFormat)
+    dst = TensorSpec("images", image.shape(n + 1), np.dtype(np.float32))
+    table = DescriptorTable("table", n + 1, tickets=2)
+    sources = [FrameSpec(20 + 8 * i, 30 + 2 * i, fmt) for i, fmt in enumerate(PixelFormat)]
+    made = [CudaPreprocess(f"c{i}", s, dst, image, device.functions, table) for i, s in enumerate(sources)]
+    assert not any(m.wants() for m in made)
+    region = device.region("runner", [*table.wants(), Want.tensor(dst)])
+    table.bind(region)
+    target = region.tensor(dst)
+    stream = device.stream()
+    for ticket in (0, 1, 0):
+        target.host()[:] = -1
+        held = []
+        for i, (m, src) in enumerate(zip(made, sources, strict=True)):
+            slots = Slots("camera", [np.zeros(src.nbytes, np.uint8)])
+            lease = slots.acquire()
+            assert lease is not None
+            data = slots.buffers[0]
+            data[:] = picture(src, ticket + i)
+            held.append((src, data))
+            m.describe(mapped(Frame(src, src.views(data), lease, 0, 0, 0)), i, ticket)
+        made[0].skip(n, ticket)
+        made[0].launch(target, n + 1, stream, ticket)
+        for i, (src, data) in enumerate(held):
+            assert_row_agrees(target.host()[i], src, data, image)
+        assert (target.host()[n] == -1).all()
+    stream.close()
+    with pytest.raises(IndexError, match="row 7 of ticket 0"):
+        table.clear(n + 1)
+
+
+def test_shrinking_by_an_odd_number_reads_single_pixels(device: EmulatedDevice) -> None:
+    """1080p to 640 is three to one: the tensor holds source pixels, unblended."""
+    src, image = FrameSpec(96, 54, PixelFormat.GREY), ImageInput("images", (32, 18), "GREY")
+    with MappedRig(device, src, image) as rig:
+        assert isinstance(rig.preprocess, CudaPreprocess)
+        assert rig.preprocess._descriptor.one_tap
+        data = picture(src)
+        assert (rig.run(data)[0] == data.reshape(54, 96)[1::3, 1::3]).all()
+
+
+def test_geometry_of_a_region_maps_to_the_whole_picture(device: EmulatedDevice) -> None:
+    src, image = FrameSpec(64, 48, PixelFormat.GREY), ImageInput("images", (32, 32), "GREY", "stretch")
+    with MappedRig(device, src, image) as rig:
+        assert isinstance(rig.preprocess, CudaPreprocess)
+        rig.preprocess.look_at((16, 8, 32, 16))
+        g = rig.preprocess.geometry
+        assert (g.source_width, g.source_height) == (64, 48)
+        assert g.points_to_source(np.array([[0, 0], [32, 32]], np.float32)).tolist() == [[16, 8], [48, 24]]
+        for roi in ((0, 0, 65, 1), (-1, 0, 4, 4), (0, 0, 0, 4)):
+            with pytest.raises(DeviceError, match="not inside"):
+                rig.preprocess.look_at(roi)
+
+
+def test_what_cannot_be_read_or_written_is_refused(device: EmulatedDevice) -> None:
+    src, image = FrameSpec(16, 8, PixelFormat.BGR), ImageInput("images", (16, 16))
+    with MappedRig(device, src, image) as rig:
+        frame = rig.frame()
+        frame.spec = FrameSpec(8, 8, PixelFormat.BGR)
+        with pytest.raises(DeviceError, match="built for"):
+            rig.preprocess.enqueue(frame, rig.views[0], 0, rig.stream)
+        frame.spec, frame.memory = src, Memory.HOST
+        with pytest.raises(DeviceError, match="host memory, which the GPU cannot read"):
+            rig.preprocess.enqueue(frame, rig.views[0], 0, rig.stream)
+        frame.release()
+    with pytest.raises(ModelError, match="int8"):
+        device.preprocessor("front", src, TensorSpec("images", (1, 3, 16, 16), np.dtype(np.int64)), image)
+
+
+def test_all_dtypes_and_layouts_are_variants() -> None:
+    assert len({(a, b) for a, _, b in VARIANTS}) == len(list(itertools.product(LAYOUTS, DTYPES)))
