@@ -20,7 +20,7 @@ _OURS = {
     "device_id": "set gpu under [models.X]",
     "user_compute_stream": "leave it out: the runner's stream is used",
     "has_user_compute_stream": "leave it out: the runner's stream is used",
-    "enable_cuda_graph": 'write graph = "onnxruntime"; that excludes edged\'s own graph (graph = "edged"), which cannot '
+    "enable_cuda_graph": "write graph = 'onnxruntime'; that excludes edged's own graph (graph = 'edged'), which cannot "
     "capture another one",
     "gpu_mem_limit": "write gpu_memory",
     "cudnn_conv_algo_search": "write conv_search",

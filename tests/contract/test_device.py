@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -238,8 +239,7 @@ def test_a_frame_of_another_spec_is_refused(device: Device) -> None:
     image = ImageInput("images", (16, 16))
     with Rig(device, FrameSpec(16, 8, PixelFormat.BGR), image) as rig:
         frame = rig.frame()
-        spec = FrameSpec(8, 8, PixelFormat.BGR)
-        other = Frame(spec, frame.planes, frame.lease, 0, 0, 0, memory=frame.memory, device_address=frame.device_address)
+        other = replace(frame, spec=FrameSpec(8, 8, PixelFormat.BGR))
         with pytest.raises(DeviceError, match="built for"):
             rig.preprocess.enqueue(other, rig.views[0], 0, rig.stream)
         frame.release()

@@ -42,7 +42,19 @@ def build() -> Path:
         pytest.skip("no gcc and g++ to compile the stand-in driver with")
     out = folder() / "libcuda-standin.so"
     source = Path(__file__).with_name("standin.c")
-    command = ["gcc", "-Wall", "-Wextra", "-Werror", "-O1", "-g", "-shared", "-fPIC", str(source), "-o", str(out)]
+    command = [
+        "gcc",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-O1",
+        "-g",
+        "-shared",
+        "-fPIC",
+        str(source),
+        "-o",
+        str(out),
+    ]
     done = subprocess.run([*command, "-lpthread", "-ldl"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return out

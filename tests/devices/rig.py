@@ -85,7 +85,8 @@ class Rig:
             return self.views[target].host()
         self.stream.copy(self.mirror, self.views[target])
         self.stream.synchronize()
-        return self.mirror.host().copy()
+        found: npt.NDArray[Any] = self.mirror.host().copy()
+        return found
 
     def run(self, data: U8 | None = None, target: int = 0, index: int = 0) -> npt.NDArray[Any]:
         """Preprocess one frame and give row `index` of the target."""
