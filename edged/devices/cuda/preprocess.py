@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -42,13 +42,6 @@ _FORMATS: dict[PixelFormat, tuple[int, int, int]] = {
 }
 
 Roi = tuple[int, int, int, int]  # x, y, w, h in source pixels
-
-
-class CudaStream(Protocol):
-    """What a kernel needs of the device's stream."""
-
-    @property
-    def handle(self) -> int: ...
 
 
 def check(dst: TensorSpec, image: ImageInput) -> None:
@@ -162,6 +155,11 @@ class CudaPreprocess:
         """From source pixels to the model's, also where a region is shown (the offset may then be negative)."""
         return self._geometry
 
+    @property
+    def copied(self) -> int:
+        """0: the GPU reads a frame where it is."""
+        return 0
+
     def wants(self) -> Sequence[Want]:
         return [] if self._owned is None else self._owned.wants()
 
@@ -177,7 +175,7 @@ class CudaPreprocess:
             (*self._grid, 1),
             BLOCK,
             (self._descriptor, self._map, self._target, out),
-            cast(CudaStream, stream).handle,
+            stream.handle,
         )
 
     def describe(self, frame: Frame, index: int, ticket: int = 0) -> None:
@@ -189,7 +187,7 @@ class CudaPreprocess:
         """Leave row `index` of the next launch of `ticket` as it is: a batch that is not full."""
         self._table.clear(index, ticket)
 
-    def launch(self, target: TensorView, rows: int, stream: CudaStream, ticket: int = 0) -> None:
+    def launch(self, target: TensorView, rows: int, stream: Stream, ticket: int = 0) -> None:
         """Fill rows 0 .. rows - 1 of `target` as `describe` says at the time it runs; may be captured."""
         table = ctypes.c_void_p(self._table.address(ticket))
         out = ctypes.c_void_p(self._checked(target))
