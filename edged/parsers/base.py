@@ -66,8 +66,8 @@ class Parsed:
 class Head:
     """How a device may read a detector's raw output for its parser: what kernels/decode_yolo.cu is told.
 
-    layout: "rows" cx, cy, w, h, objectness, classes; "columns" the same without objectness, across, with keypoints behind;
-    "cells" rows relative to the cells of `strides`; "corners" x1, y1, x2, y2, score, class, times `scale`.
+    layout: "rows" cx, cy, w, h, objectness, classes; "columns" across, without objectness, keypoints behind; "cells"
+    rows relative to the cells of `strides`; "corners" x1, y1, x2, y2, score, class, times `scale`.
     `tensor` "": the only output. `size` is the model's input (w, h).
     """
 

@@ -111,7 +111,9 @@ class BoxParser:
             classed = best[c.class_ids[best] >= 0]
             rejected += c.rejected + len(best) - len(classed)
             points = None if c.keypoints is None else c.keypoints[classed]
-            return self.candidates(c.boxes[classed], c.scores[classed], c.class_ids[classed], rejected, points)
+            return self.candidates(
+                c.boxes[classed], c.scores[classed], c.class_ids[classed], rejected, points
+            )
 
     def finish(self, c: Candidates, g: Geometry) -> Parsed:
         """Suppress, map to source pixels, clip; boxes outside the frame are dropped. Keypoints are not clipped."""

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edged.devices.cuda.compiled import Functions, Macros
-from edged.devices.cuda.preprocess import CudaStream
 from edged.errors import ModelError
 from edged.frames import Memory
+from edged.interfaces import Stream
 from edged.memory import Region, Want
 from edged.parsers.base import Candidates, Head
 from edged.tensors import TensorSpec, TensorView
@@ -113,9 +113,7 @@ class CudaDecode:
         batch = self._output.shape[0]
         return [
             Want(f"{self._name}.counters", self._tickets * batch * COUNTER_BYTES, Memory.DEVICE),
-            Want(
-                f"{self._name}.survivors", self._tickets * batch * self._image_words * 4, Memory.MAPPED
-            ),
+            Want(f"{self._name}.survivors", self._tickets * batch * self._image_words * 4, Memory.MAPPED),
         ]
 
     def bind(self, region: Region) -> None:
@@ -131,7 +129,7 @@ class CudaDecode:
         view = region.tensor(survivors)
         self._address, self._survivors = view.address, view.host()
 
-    def launch(self, output: TensorView, stream: CudaStream, ticket: int = 0, rows: int = 0) -> None:
+    def launch(self, output: TensorView, stream: Stream, ticket: int = 0, rows: int = 0) -> None:
         """Look at the first `rows` images (0: all) of the batch; may be captured. No wait."""
         if output.spec.shape[1:] != self._output.shape[1:] or output.spec.dtype != self._output.dtype:
             raise ModelError(f"output {output.spec} is not {self._output}", hint="bind the engine's output")

@@ -86,9 +86,7 @@ class DescriptorTable:
         """Half a microsecond: this is on the path of every frame."""
         if not self._host:
             raise RuntimeError(f"{self._name}: a frame came before bind")
-        ctypes.memmove(
-            self._host + self._offset(row, ticket), ctypes.addressof(descriptor), DESCRIPTOR_BYTES
-        )
+        ctypes.memmove(self._host + self._offset(row, ticket), ctypes.addressof(descriptor), DESCRIPTOR_BYTES)
 
     def clear(self, row: int, ticket: int = 0) -> None:
         """Leave this row of the tensor as it is."""

@@ -15,7 +15,7 @@ Positions are those of cv2.remap: 0 is the centre of the first pixel. NaN: nothi
 from __future__ import annotations
 
 import ctypes
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,7 @@ class Options(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def rays(options: Options, width: int, height: int) -> F64:
-    """float64 [height, width, 3]: where the pixels of the view, sampled at this size, look (x right, y down, z ahead)."""
+    """float64 [height, width, 3]: where each pixel of the view looks (x right, y down, z ahead)."""
     across = np.tan(np.radians(options.fov / 2))
     down = across * options.size[1] / options.size[0]
     x = ((np.arange(width) + 0.5) / width * 2 - 1) * across
@@ -89,7 +89,9 @@ def _fisheye(options: Options, src: FrameSpec, at: F64) -> F64:
     bent = theta * (1 + square * (k1 + square * (k2 + square * (k3 + square * k4))))
     # on the axis the direction is any and the distance 0
     gain = np.where(beside > 0, bent / np.where(beside > 0, beside, 1), 0)
-    out = np.stack([x * gain * options.focal[0] + center[0], y * gain * options.focal[1] + center[1]], axis=-1)
+    out = np.stack(
+        [x * gain * options.focal[0] + center[0], y * gain * options.focal[1] + center[1]], axis=-1
+    )
     out[theta > np.radians(options.lens_fov / 2)] = np.nan
     return out
 
@@ -105,7 +107,7 @@ _LENSES = {"fisheye": _fisheye, "equirectangular": _equirectangular}
 
 
 def positions(options: Options, src: FrameSpec, image: ImageInput) -> F32:
-    """The lookup table: float32 [h, w, 2] = x, y in the source for each pixel of the placed view. Takes milliseconds."""
+    """The lookup table: float32 [h, w, 2] = x, y in the source for each pixel of the placed view. Takes ms."""
     _, _, w, h = Geometry.fit(options.size, image.size, image.resize).placed
     table = _LENSES[options.lens](options, src, rays(options, w, h))
     if options.lens == "equirectangular":
@@ -158,4 +160,4 @@ class CudaDewarp(CudaPreprocess):
         spec = TensorSpec(f"{self._name}.positions", self._positions.shape, np.dtype(np.float32))
         view = region.tensor(spec)
         view.host()[:] = self._positions
-        self._map = ctypes.c_void_p(cast(int, view.address))
+        self._map = ctypes.c_void_p(view.address)

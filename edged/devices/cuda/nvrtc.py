@@ -64,7 +64,9 @@ class Nvrtc:
     def __init__(self, path: str) -> None:
         self.path = path
         # NVRTC asks the loader for its built-ins by name alone, and 13.0 does not say where: it finds them loaded
-        self._builtins = [ctypes.CDLL(str(p)) for p in sorted(Path(path).parent.glob("libnvrtc-builtins.so.*"))]
+        self._builtins = [
+            ctypes.CDLL(str(p)) for p in sorted(Path(path).parent.glob("libnvrtc-builtins.so.*"))
+        ]
         self._lib = ctypes.CDLL(path)
         self._lib.nvrtcGetErrorString.restype = ctypes.c_char_p
         major, minor = ctypes.c_int(), ctypes.c_int()

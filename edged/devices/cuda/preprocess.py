@@ -157,7 +157,7 @@ class CudaPreprocess:
 
     @property
     def copied(self) -> int:
-        """Nothing: the kernel reads the frame where it is."""
+        """0: the GPU reads a frame where it is."""
         return 0
 
     def wants(self) -> Sequence[Want]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from hypothesis import strategies as st
 
 from edged.devices import reference
-from edged.frames import U8, Fit, FrameSpec, PixelFormat
+from edged.frames import U8, ColorMatrix, Fit, FrameSpec, PixelFormat
 from edged.tensors import Color, ImageInput, Layout
 from tests.devices.rig import picture
 
@@ -64,7 +64,7 @@ def cases(draw: st.DrawFn) -> tuple[FrameSpec, ImageInput, Any, int]:
         h *= 2
     row_bytes = FrameSpec(w, h, fmt).row_bytes
     pitch = draw(st.sampled_from([0, row_bytes, row_bytes + 1, row_bytes + 64]))
-    matrix = draw(st.sampled_from(["bt601", "bt709"]))
+    matrix: ColorMatrix = draw(st.sampled_from(["bt601", "bt709"]))
     src = FrameSpec(w, h, fmt, pitch, matrix, draw(st.booleans()))
     size = draw(st.integers(1, 70)), draw(st.integers(1, 70))
     if draw(st.integers(0, 3)) == 0:

@@ -6,24 +6,16 @@ A device made of it runs the code of edged/devices/cuda above the driver as it i
 from __future__ import annotations
 
 import ctypes
-import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
-import pytest
-
-from edged.devices.cpu_stream import CpuStream
+from edged.devices.cpu import CpuDevice
 from edged.devices.cuda.compiled import Argument, Function, Macros, options_of, source_of
-from edged.devices.cuda.preprocess import CudaPreprocess
-from edged.frames import Frame, FrameSpec, Memory
 from edged.memory import Region, Want
-from edged.tensors import ImageInput, TensorSpec
-from tests.devices.rig import Rig
 
 HERE = Path(__file__).parent
 
@@ -37,7 +29,6 @@ CALLS = {
         "decode": "(*(const Element**)a[0], *(Head*)a[1], *(Counter**)a[2], *(float**)a[3])",
     },
 }
-needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to compile the kernels with")
 
 
 @dataclass
@@ -97,39 +88,12 @@ class Emulation:
         return EmulatedFunction(self.libraries[key][f"call_{name}"])
 
 
-class EmulatedStream(CpuStream):
-    """A handle that nothing looks at: work is done when it is queued."""
+class EmulatedDevice(CpuDevice):
+    """A device whose mapped and device memory is the host's. Work is done when it is queued."""
 
-    handle = 0
-
-
-@dataclass
-class EmulatedDevice:
-    """A device whose mapped and device memory is the host's."""
-
-    functions: Emulation
+    def __init__(self, functions: Emulation) -> None:
+        super().__init__()
+        self.functions = functions
 
     def region(self, owner: str, wants: Sequence[Want]) -> Region:
         return Region(owner, wants)
-
-    def stream(self, priority: int = 0, name: str = "") -> EmulatedStream:
-        return EmulatedStream(name or "emulated")
-
-    def preprocessor(self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput) -> CudaPreprocess:
-        return CudaPreprocess(name, src, dst, image, self.functions)
-
-
-class MappedRig(Rig):
-    """A rig whose frames are where a GPU sees them."""
-
-    def frame(self, data: Any = None) -> Frame:
-        return mapped(super().frame(data))
-
-
-def mapped(frame: Frame) -> Frame:
-    frame.memory, frame.device_address = Memory.MAPPED, address_of(frame.planes[0])
-    return frame
-
-
-def address_of(array: np.ndarray[Any, Any]) -> int:
-    return cast(int, array.ctypes.data)

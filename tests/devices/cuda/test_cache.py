@@ -10,12 +10,13 @@ from edged.devices.cuda.cache import KernelCache, key_of
 from edged.devices.cuda.nvrtc import Image
 
 KEY = key_of("source", "options")
+CUBIN = Image(b"\x7fELF code", False)
 
 
 class Maker:
     """Counts how often it is asked to compile."""
 
-    def __init__(self, image: Image = Image(b"\x7fELF code", False)) -> None:
+    def __init__(self, image: Image = CUBIN) -> None:
         self.image, self.count = image, 0
 
     def __call__(self) -> Image:
@@ -23,7 +24,7 @@ class Maker:
         return self.image
 
 
-@pytest.mark.parametrize("image", [Image(b"\x7fELF code", False), Image(b".version 8\0", True)])
+@pytest.mark.parametrize("image", [CUBIN, Image(b".version 8\0", True)])
 def test_a_second_start_compiles_nothing(tmp_path: Path, image: Image) -> None:
     make, folder = Maker(image), tmp_path / "a" / "kernels"
     for _ in range(2):
@@ -40,7 +41,13 @@ def test_keys_tell_where_parts_end() -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda d: d[:-1], lambda d: b"", lambda d: d[:30], lambda d: d.replace(b"code", b"c0de"), lambda d: d.replace(b"cubin", b"ptx  ")],
+    [
+        lambda d: d[:-1],
+        lambda d: b"",
+        lambda d: d[:30],
+        lambda d: d.replace(b"code", b"c0de"),
+        lambda d: d.replace(b"cubin", b"ptx  "),
+    ],
 )
 def test_a_damaged_entry_is_made_again(tmp_path: Path, damage: object) -> None:
     make = Maker()

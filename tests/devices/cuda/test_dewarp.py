@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
@@ -13,24 +12,28 @@ from edged.devices.cuda.dewarp import CudaDewarp, Options, positions
 from edged.errors import DeviceError
 from edged.frames import FrameSpec, PixelFormat
 from edged.tensors import ImageInput, TensorSpec
-from tests.devices.cuda.emulation import EmulatedDevice, MappedRig, needs_compiler
+from tests.devices.cuda.mapped import GpuLike, MappedRig
 from tests.devices.rig import picture
 
 FISHEYE = Options(
-    lens="fisheye", size=(64, 48), fov=100, focal=(30.0, 31.0), center=(47.0, 30.0), k=(0.05, -0.02, 0.01, -0.002)
+    lens="fisheye",
+    size=(64, 48),
+    fov=100,
+    focal=(30.0, 31.0),
+    center=(47.0, 30.0),
+    k=(0.05, -0.02, 0.01, -0.002),
 )
 
 
 def test_the_fisheye_table_is_opencvs() -> None:
+    cv2 = pytest.importorskip("cv2")
     src, image = FrameSpec(96, 64, PixelFormat.GREY), ImageInput("images", (64, 48), "GREY", "stretch")
     table = positions(FISHEYE, src, image)
     f = 32 / np.tan(np.radians(50))
     view = np.array([[f, 0, 31.5], [0, f, 23.5], [0, 0, 1]])
     lens = np.array([[30.0, 0, 47], [0, 31, 30], [0, 0, 1]])
     fisheye: Any = cv2.fisheye
-    x, y = fisheye.initUndistortRectifyMap(
-        lens, np.array(FISHEYE.k), np.eye(3), view, (64, 48), cv2.CV_32FC1
-    )
+    x, y = fisheye.initUndistortRectifyMap(lens, np.array(FISHEYE.k), np.eye(3), view, (64, 48), cv2.CV_32FC1)
     assert np.abs(table - np.stack([x, y], axis=-1)).max() < 1e-3
 
 
@@ -65,10 +68,9 @@ def test_rays_beyond_the_lens_see_nothing() -> None:
         positions(Options(lens="fisheye", size=(8, 8)), src, image)
 
 
-@needs_compiler
 @pytest.mark.parametrize("fmt", list(PixelFormat))
 @pytest.mark.parametrize("resize", ["letterbox", "stretch"])
-def test_the_kernel_agrees_with_the_reference(device: EmulatedDevice, fmt: PixelFormat, resize: Any) -> None:
+def test_the_kernel_agrees_with_the_reference(device: GpuLike, fmt: PixelFormat, resize: Any) -> None:
     src = FrameSpec(96, 64, fmt, FrameSpec(96, 64, fmt).row_bytes + 6)
     image = ImageInput("images", (50, 50), "BGR", resize, 30)
     views = [
@@ -77,11 +79,12 @@ def test_the_kernel_agrees_with_the_reference(device: EmulatedDevice, fmt: Pixel
     ]
     for options in views:
 
-        class Device(EmulatedDevice):
-            def preprocessor(self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput) -> CudaDewarp:
-                return CudaDewarp(name, src, dst, image, self.functions, options)  # noqa: B023
+        def make(
+            name: str, src: Any, dst: Any, image: Any, functions: Any, view: Any = options
+        ) -> CudaDewarp:
+            return CudaDewarp(name, src, dst, image, functions, view)
 
-        with MappedRig(Device(device.functions), src, image) as rig:
+        with MappedRig(device, src, image, make=make) as rig:
             data = picture(src)
             got = rig.run(data).transpose(1, 2, 0)
             g = rig.preprocess.geometry
@@ -92,7 +95,7 @@ def test_the_kernel_agrees_with_the_reference(device: EmulatedDevice, fmt: Pixel
         assert (want == 30).any()
 
 
-def test_a_view_has_no_region(device: EmulatedDevice) -> None:
+def test_a_view_has_no_region(device: GpuLike) -> None:
     image = ImageInput("images", (8, 8))
     dst = TensorSpec("images", image.shape(), np.dtype(np.float32))
     made = CudaDewarp("c", FrameSpec(96, 64, PixelFormat.GREY), dst, image, device.functions, FISHEYE)

@@ -38,8 +38,8 @@ def compiler() -> nvrtc.Nvrtc:
 def test_every_kernel_compiles_for_every_gpu(compiler: nvrtc.Nvrtc) -> None:
     jobs: list[tuple[str, int, Macros]] = []
     for n, arch in enumerate(ARCHS):
-        jobs.append(("preprocess.cu", arch, PREPROCESS[n % len(PREPROCESS)]))
-        jobs += [("decode_yolo.cu", arch, DECODE[(2 * n + k) % len(DECODE)]) for k in range(2)]
+        jobs += [("preprocess.cu", arch, PREPROCESS[(2 * n + k) % len(PREPROCESS)]) for k in range(2)]
+        jobs += [("decode_yolo.cu", arch, DECODE[(4 * n + k) % len(DECODE)]) for k in range(4)]
     nothing = KernelCache(None)
     with ThreadPoolExecutor(2) as pool:
         made = [pool.submit(compile_file, compiler, nothing, f, a, m) for f, a, m in jobs]

@@ -13,8 +13,8 @@ from edged.devices.cpu import CpuDevice
 from edged.devices.cuda.descriptors import DescriptorTable
 from edged.devices.cuda.preprocess import FILE, CudaPreprocess, macros_of
 from edged.errors import DeviceError, ModelError
-from edged.frames import Frame, FrameSpec, Memory, PixelFormat
-from edged.memory import Slots, Want
+from edged.frames import FrameSpec, Memory, PixelFormat
+from edged.memory import Want
 from edged.tensors import ImageInput, TensorSpec
 from tests.devices.cuda.agree import (
     DTYPES,
@@ -26,10 +26,9 @@ from tests.devices.cuda.agree import (
     cases,
     frame_bytes,
 )
-from tests.devices.cuda.emulation import EmulatedDevice, Emulation, MappedRig, mapped, needs_compiler
+from tests.devices.cuda.emulation import Emulation
+from tests.devices.cuda.mapped import GpuLike, MappedRig, frame_in, slots_of
 from tests.devices.rig import Rig, picture
-
-pytestmark = needs_compiler
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,7 +39,7 @@ def _prepared(emulation: Emulation) -> None:
 
 
 @pytest.mark.parametrize(("layout", "color", "dtype"), VARIANTS)
-def test_every_format_to_every_tensor(device: EmulatedDevice, layout: Any, color: Any, dtype: Any) -> None:
+def test_every_format_to_every_tensor(device: GpuLike, layout: Any, color: Any, dtype: Any) -> None:
     for n, fmt in enumerate(PixelFormat):
         src = FrameSpec(62, 46, fmt, pitch=200)
         mean, std = NORMS[dtype] if n % 2 else ((0.0,) * 3, (1.0,) * 3)
@@ -52,18 +51,18 @@ def test_every_format_to_every_tensor(device: EmulatedDevice, layout: Any, color
 
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(case=cases())
-def test_agrees_with_the_reference(device: EmulatedDevice, case: Any) -> None:
+def test_agrees_with_the_reference(device: GpuLike, case: Any) -> None:
     src, image, roi, seed = case
     data = frame_bytes(src, seed)
     with MappedRig(device, src, image) as rig:
-        assert isinstance(rig.preprocess, CudaPreprocess)
         rig.preprocess.look_at(roi)
         assert_row_agrees(rig.run(data), src, data, image, roi)
 
 
 @pytest.mark.parametrize("fmt", list(PixelFormat))
-def test_agrees_with_the_cpu_path(device: EmulatedDevice, fmt: PixelFormat) -> None:
+def test_agrees_with_the_cpu_path(device: GpuLike, fmt: PixelFormat) -> None:
     """One rounding more or less: a level apart, and rarely."""
+    pytest.importorskip("cv2")
     src, image = FrameSpec(96, 64, fmt), ImageInput("images", (50, 50))
     with MappedRig(device, src, image) as rig, Rig(CpuDevice(), src, image) as cpu:
         off = np.abs(rig.run() - cpu.run())
@@ -73,21 +72,24 @@ def test_agrees_with_the_cpu_path(device: EmulatedDevice, fmt: PixelFormat) -> N
 
 @pytest.mark.parametrize("misalign", [0, 1, 2])
 @pytest.mark.parametrize("fmt", [PixelFormat.NV12, PixelFormat.YUYV, PixelFormat.UYVY])
-def test_addresses_that_forbid_wide_loads(device: EmulatedDevice, fmt: PixelFormat, misalign: int) -> None:
+def test_addresses_that_forbid_wide_loads(device: GpuLike, fmt: PixelFormat, misalign: int) -> None:
     src, image = FrameSpec(64, 48, fmt), ImageInput("images", (64, 48))
     data = picture(src)
+    room = device.region("room", [Want("room", src.nbytes + 8, Memory.MAPPED)])
+    piece = room.piece("room")
+    assert piece.array is not None
+    piece.array[misalign : misalign + src.nbytes] = data
     with MappedRig(device, src, image) as rig:
         frame = rig.frame()
-        room = np.zeros(src.nbytes + 8, np.uint8)
-        room[misalign : misalign + src.nbytes] = data
-        start = room[-room.ctypes.data % 4 :] if room.ctypes.data % 4 else room
-        frame.device_address = start.ctypes.data + misalign
-        rig.preprocess.enqueue(frame, rig.views[0], 0, rig.stream)
-        assert_row_agrees(rig.views[0].host()[0], src, data, image)
+        frame.device_address = piece.address + misalign
+        rig.preprocess.enqueue(frame, rig.view, 0, rig.stream)
+        rig.stream.synchronize()
+        assert_row_agrees(rig.view.host()[0], src, data, image)
         frame.release()
+    room.close()
 
 
-def test_one_launch_fills_a_batch_from_cameras_of_all_formats(device: EmulatedDevice) -> None:
+def test_one_launch_fills_a_batch_from_cameras_of_all_formats(device: GpuLike) -> None:
     """What a graph replays: the launch never changes, the table does; rows that are skipped stay."""
     image = ImageInput("images", (40, 24), "BGR", "letterbox", 7, layout="NHWC")
     n = len(PixelFormat)
@@ -96,45 +98,41 @@ def test_one_launch_fills_a_batch_from_cameras_of_all_formats(device: EmulatedDe
     sources = [FrameSpec(20 + 8 * i, 30 + 2 * i, fmt) for i, fmt in enumerate(PixelFormat)]
     made = [CudaPreprocess(f"c{i}", s, dst, image, device.functions, table) for i, s in enumerate(sources)]
     assert not any(m.wants() for m in made)
-    region = device.region("runner", [*table.wants(), Want.tensor(dst)])
+    region = device.region("runner", [*table.wants(), Want.tensor(dst, memory=Memory.MAPPED)])
     table.bind(region)
-    target = region.tensor(dst)
-    stream = device.stream()
+    target, stream = region.tensor(dst), device.stream()
+    slots = [slots_of(device, src) for src in sources]
     for ticket in (0, 1, 0):
         target.host()[:] = -1
-        held = []
-        for i, (m, src) in enumerate(zip(made, sources, strict=True)):
-            slots = Slots("camera", [np.zeros(src.nbytes, np.uint8)])
-            lease = slots.acquire()
-            assert lease is not None
-            data = slots.buffers[0]
-            data[:] = picture(src, ticket + i)
-            held.append((src, data))
-            m.describe(mapped(Frame(src, src.views(data), lease, 0, 0, 0)), i, ticket)
+        frames = [frame_in(s, src, picture(src, ticket)) for (_, s), src in zip(slots, sources, strict=True)]
+        for i, (m, frame) in enumerate(zip(made, frames, strict=True)):
+            m.describe(frame, i, ticket)
         made[0].skip(n, ticket)
         made[0].launch(target, n + 1, stream, ticket)
-        for i, (src, data) in enumerate(held):
-            assert_row_agrees(target.host()[i], src, data, image)
+        stream.synchronize()
+        for i, (frame, src) in enumerate(zip(frames, sources, strict=True)):
+            assert_row_agrees(target.host()[i], src, picture(src, ticket), image)
+            frame.release()
         assert (target.host()[n] == -1).all()
-    stream.close()
     with pytest.raises(IndexError, match="row 7 of ticket 0"):
         table.clear(n + 1)
+    stream.close()
+    for r in (region, *(r for r, _ in slots)):
+        r.close()
 
 
-def test_shrinking_by_an_odd_number_reads_single_pixels(device: EmulatedDevice) -> None:
+def test_shrinking_by_an_odd_number_reads_single_pixels(device: GpuLike) -> None:
     """1080p to 640 is three to one: the tensor holds source pixels, unblended."""
     src, image = FrameSpec(96, 54, PixelFormat.GREY), ImageInput("images", (32, 18), "GREY")
     with MappedRig(device, src, image) as rig:
-        assert isinstance(rig.preprocess, CudaPreprocess)
         assert rig.preprocess._descriptor.one_tap
         data = picture(src)
         assert (rig.run(data)[0] == data.reshape(54, 96)[1::3, 1::3]).all()
 
 
-def test_geometry_of_a_region_maps_to_the_whole_picture(device: EmulatedDevice) -> None:
+def test_geometry_of_a_region_maps_to_the_whole_picture(device: GpuLike) -> None:
     src, image = FrameSpec(64, 48, PixelFormat.GREY), ImageInput("images", (32, 32), "GREY", "stretch")
     with MappedRig(device, src, image) as rig:
-        assert isinstance(rig.preprocess, CudaPreprocess)
         rig.preprocess.look_at((16, 8, 32, 16))
         g = rig.preprocess.geometry
         assert (g.source_width, g.source_height) == (64, 48)
@@ -144,19 +142,21 @@ def test_geometry_of_a_region_maps_to_the_whole_picture(device: EmulatedDevice) 
                 rig.preprocess.look_at(roi)
 
 
-def test_what_cannot_be_read_or_written_is_refused(device: EmulatedDevice) -> None:
+def test_what_cannot_be_read_or_written_is_refused(device: GpuLike) -> None:
     src, image = FrameSpec(16, 8, PixelFormat.BGR), ImageInput("images", (16, 16))
     with MappedRig(device, src, image) as rig:
         frame = rig.frame()
         frame.spec = FrameSpec(8, 8, PixelFormat.BGR)
         with pytest.raises(DeviceError, match="built for"):
-            rig.preprocess.enqueue(frame, rig.views[0], 0, rig.stream)
+            rig.preprocess.enqueue(frame, rig.view, 0, rig.stream)
         frame.spec, frame.memory = src, Memory.HOST
         with pytest.raises(DeviceError, match="host memory, which the GPU cannot read"):
-            rig.preprocess.enqueue(frame, rig.views[0], 0, rig.stream)
+            rig.preprocess.enqueue(frame, rig.view, 0, rig.stream)
         frame.release()
     with pytest.raises(ModelError, match="int8"):
-        device.preprocessor("front", src, TensorSpec("images", (1, 3, 16, 16), np.dtype(np.int64)), image)
+        CudaPreprocess(
+            "front", src, TensorSpec("images", (1, 3, 16, 16), np.dtype(np.int64)), image, device.functions
+        )
 
 
 def test_all_dtypes_and_layouts_are_variants() -> None:
