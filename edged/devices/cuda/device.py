@@ -21,6 +21,7 @@ from edged.devices.cuda.status import OUT_OF_MEMORY, CudaError
 from edged.devices.cuda.stream import CudaStream
 from edged.errors import DeviceError, FatalDeviceError, MemoryRefused
 from edged.frames import FrameSpec, Memory
+from edged.interfaces import Described
 from edged.memory import Budget, Region, Want, format_bytes, wanted_bytes
 from edged.tensors import ImageInput, TensorSpec
 
@@ -145,7 +146,7 @@ class CudaDevice:
 
     def preprocessor(
         self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput, tickets: int = 1
-    ) -> CudaPreprocess:
+    ) -> Described:
         """Frames of `src` to `dst`. The first of its kind compiles a kernel (a second), or finds it cached."""
         with self.current():
             return CudaPreprocess(name, src, dst, image, self._kernels(), tickets=max(tickets, 1))
