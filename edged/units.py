@@ -72,9 +72,9 @@ class Unit(ABC):
     def plan(self) -> Plan:
         """What `work` will allocate. In any thread, once prepared."""
 
-    @abstractmethod
     def device_of(self, owner: str) -> Device:
         """Where the region of this owner of the plan will be."""
+        raise NotImplementedError
 
     @abstractmethod
     def work(self) -> None:

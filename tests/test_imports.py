@@ -32,7 +32,7 @@ LAYERS = (
     ),
     ("edged.framesets",),
     ("edged.results",),
-    ("edged.units", "edged.pipeline", "edged.runner", "edged.sources.unit"),
+    ("edged.units", "edged.pipeline", "edged.tickets", "edged.runner", "edged.sources.unit"),
     ("edged.supervisor", "edged.board", "edged.announcer", "edged.assembly", "edged.process", "edged.daemon"),
     ("edged.control", "edged.bench", "edged.cli"),
 )

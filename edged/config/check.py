@@ -168,9 +168,10 @@ def nowhere(d: Draft) -> Iterator[str]:
 
 
 def no_effect(d: Draft) -> Iterator[str]:
-    for name, model in d.models.items():
-        if model.priority:
-            yield f"{join('models', name)}.priority: has no effect on a CPU"
+    for name, model in d.models.items() if d.runtime.device == "cpu" else ():
+        for key, idle in (("priority", 0), ("gpu", 0)):
+            if getattr(model, key) != idle:
+                yield f"{join('models', name)}.{key}: has no effect on a CPU"
     for name, sink in d.sinks.items():
         raw = d.raw("sinks")[name].get("deliver", {})
         if "queue_size" in raw and sink.deliver.result == "latest":

@@ -33,10 +33,8 @@ LARGEST = 2**63 - 1  # of a TOML integer
 _NOT_YET: dict[str, str] = {
     "control": "there is no control API yet: remove the table",
     "runtime.state_dir": "nothing is stored yet: remove the key",
-    "runtime.device=cuda": "use 'cpu' or 'auto'",
     "models.*.engine=tensorrt": "use 'onnxruntime' or 'auto'",
     "models.*.fallback": "there is one engine only: remove the key",
-    "models.*.gpu": "there is no GPU device yet: remove the key",
     "sinks.*.deliver.event": "events are always sent at once: remove the key",
 }
 

@@ -52,9 +52,7 @@ class CudaOptions:
         """(key, "what is wrong; remedy")."""
         for key in self.options.cuda_options:
             if key in _OURS:
-                yield f"cuda_options.{key}", f"is edged's to set; {_OURS[key]}"
-        if "disable_synchronize_execution_providers" in self.options.cuda_options:
-            yield "cuda_options", "disable_synchronize_execution_providers is always on; leave it out"
+                yield "cuda_options", f"has '{key}', which is edged's to set; {_OURS[key]}"
 
     def of_provider(self, number: int, stream: int) -> dict[str, str]:
         o = self.options

@@ -186,7 +186,7 @@ def test_frames_are_exactly_as_many_as_asked_for(folder: Path) -> None:
     assert [m.get("seq", 0) for m in lines if m["type"] == "result"] == list(range(7))
     front = summary["pipelines"]["front"]
     assert (front["inferred"], front["state"], front["dropped"], front["failed"]) == (7, "stopped", 0, 0)
-    assert set(front["stages"]) == {"wait", "preprocess", "engine", "infer", "parse", "age"}
+    assert set(front["stages"]) == {"wait", "preprocess", "engine", "infer", "parse", "age", "host"}
     assert summary["sinks"]["log"]["published"] == len(lines)
     assert summary["regions"]["source cam"]["slots"] == 4
     assert summary["errors"] == []

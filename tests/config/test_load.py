@@ -102,10 +102,6 @@ def test_sizes_have_units() -> None:
             "control: is not in this version of edged; there is no control API yet",
         ),
         (HEAD + "[runtime]\nstate_dir = '/x'", "runtime.state_dir: is not in this version of edged; "),
-        (
-            HEAD + "[runtime]\ndevice = 'cuda'",
-            "runtime.device: 'cuda' is not in this version of edged; use 'cpu'",
-        ),
         (HEAD + "[runtime]\ndevice = 'gpu'", "runtime.device: 'gpu' is unknown; "),
         ("schema = 2" + HEAD, "schema: must be 1, got 2; write 1"),
         ("device = 5" + HEAD, "device: must be a table, got 5; "),
@@ -147,7 +143,12 @@ def test_sizes_have_units() -> None:
             "models.faces.engine: 'onnx' is unknown; did you mean 'onnxr",
         ),
         (change(("path =", "engine = 1\npath =")), "models.faces.engine: must be text, got 1; "),
-        (change(("path =", "gpu = 1\npath =")), "models.faces.gpu: is not in this version of edged; "),
+        (change(("path =", "gpu = -1\npath =")), "models.faces.gpu: must be "),
+        (
+            change(("path =", "options.cuda_options = {enable_cuda_graph = '1'}\npath =")),
+            "models.faces.options.cuda_options: has 'enable_cuda_graph', which is edged's to set; write graph = "
+            "'onnxruntime'; that excludes edged's own graph",
+        ),
         (
             change(("path =", "instances = 17\npath =")),
             "models.faces.instances: must be at most 16, got 17; ",
@@ -317,6 +318,7 @@ def test_warnings() -> None:
     text = change(("path", "priority = 2\npath")) + (
         "[pipelines.blind]\nsource = 'cam'\nmodel = 'faces'\n"
         "[models.spare]\npath = 'x'\n[sources.spare]\nkind = 'pattern'\n"
+        "[runtime]\ndevice = 'cpu'\n"
         "[sinks.spare]\nkind = 'jsonl'\ndeliver = {result = 'latest', queue_size = 3}\n"
     )
     assert set(loads(text).warnings) == {

@@ -1,0 +1,156 @@
+"""A runner whose jobs are graphs: one launch a frame, each ticket its own, and eager with the reason where not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from edged.config.schema import PipelineConfig
+from edged.devices.cuda.device import CudaDevice
+from edged.engines.fake import Arrays, FakeEngine
+from edged.errors import EdgedError
+from edged.frames import FrameSpec, PixelFormat
+from edged.interfaces import Device, Engine, Stream
+from edged.mailbox import Bell
+from edged.memory import Slots
+from edged.messages import Identity, Message, ModelId, Result
+from edged.parsers.raw import RawParser
+from edged.pipeline import Pipeline
+from edged.runner import Runner
+from tests.contract.test_runner import IMAGE, MODEL, SPEC, X, Y
+from tests.cuda.standin import Standin
+from tests.rig import Post, make_frame
+
+
+def relu(inputs: Arrays) -> Arrays:
+    return {"y": np.maximum(inputs["x"], 0)}
+
+
+class Rig:
+    """One pipeline on a runner of the stand-in; the engine may be captured unless `eager` says why not."""
+
+    def __init__(self, device: CudaDevice, *, in_flight: int = 1, eager: str = "") -> None:
+        self.device, self.post, self.messages = device, Post(), list[Message]()
+        bell = Bell()
+        self.pipeline = Pipeline(
+            "a",
+            PipelineConfig(source="a", model="tiny"),
+            Identity("d", "s"),
+            ModelId("tiny"),
+            (),
+            [self.messages.append],
+            bell,
+            self.post,
+            live=False,
+        )
+
+        def engine(device: Device, stream: Stream) -> Engine:
+            return FakeEngine([X], [Y], relu, device=device, eager=eager)
+
+        self.runner = Runner(
+            "model tiny", "tiny", device, engine, lambda: RawParser(MODEL), IMAGE, [self.pipeline], bell, self.post,
+            in_flight=in_flight,
+        )  # fmt: skip
+        self.source = device.region("source", Slots.wants(4, SPEC.nbytes, device.frame_memory))
+        self.slots = Slots.of(self.source, 4)
+        self.regions = [self.source]
+        self.runner.start()
+        self.post.wait_for("model tiny", "prepared")
+        self.fit(SPEC)
+        self.runner.go()
+
+    def fit(self, spec: FrameSpec) -> None:
+        preprocess = self.runner.preprocessor("pipeline a", spec)
+        region = self.device.region("pipeline a", preprocess.wants())
+        preprocess.bind(region)
+        self.regions.append(region)
+        self.runner.fit(self.pipeline, preprocess)
+
+    def put(self, seqs: Sequence[int], slots: Slots | None = None, spec: FrameSpec = SPEC) -> None:
+        for seq in seqs:
+            held = slots or self.slots
+            assert held.wait_all_free(10) or True
+            assert self.pipeline.offer(make_frame(held, seq, spec), 10)
+
+    def close(self) -> EdgedError | None:
+        self.runner.stop()
+        assert self.runner.join(10)
+        self.pipeline.drop()
+        for region in self.regions:
+            region.close()
+        return self.runner.error
+
+    @property
+    def results(self) -> list[Result]:
+        return [m.body for m in self.messages if isinstance(m.body, Result)]
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_each_frame_is_one_graph_and_gives_its_own_result(
+    device: CudaDevice, driver: Standin, in_flight: int
+) -> None:
+    before = driver.graph_launches
+    rig = Rig(device, in_flight=in_flight)
+    for seq in range(30):
+        rig.put([seq])
+    assert rig.close() is None
+    assert driver.graph_launches - before == 30
+    assert rig.runner.facts["work"] == "graph"
+    assert [r.frame_seq for r in rig.results] == list(range(30))
+    for r in rig.results:
+        assert r.tensors is not None
+        y = np.frombuffer(r.tensors["y"].data, np.float32)
+        assert (y == r.frame_seq).all(), "the tensor of another frame"
+    counts = rig.pipeline.counts()
+    assert counts.copied == {"capture": 0, "preprocess": 0}
+    assert counts.stages["host"].count == 30
+
+
+def test_nothing_is_allocated_once_it_runs(device: CudaDevice, driver: Standin) -> None:
+    rig = Rig(device, in_flight=2)
+    rig.put(range(5))
+    made, events = driver.allocations, driver.live()["events"]
+    for seq in range(5, 200):
+        rig.put([seq])
+    assert (driver.allocations, driver.live()["events"]) == (made, events)
+    assert rig.close() is None
+
+
+def test_an_engine_that_may_not_be_captured_runs_eagerly_and_says_why(
+    device: CudaDevice, driver: Standin
+) -> None:
+    before = driver.graph_launches
+    rig = Rig(device, eager="it is shy")
+    rig.put(range(3))
+    assert rig.close() is None
+    assert driver.graph_launches == before
+    assert rig.runner.facts["work"] == "eager: it is shy"
+    assert len(rig.results) == 3
+
+
+def test_a_capture_that_fails_means_eager_with_the_reason(device: CudaDevice, driver: Standin) -> None:
+    driver.fault("cuGraphInstantiate", 2)
+    rig = Rig(device)
+    rig.put(range(3))
+    assert rig.close() is None
+    assert rig.runner.facts["work"].startswith("eager: cuGraphInstantiate: CUDA_ERROR_OUT_OF_MEMORY")
+    assert len(rig.results) == 3
+
+
+def test_a_source_of_another_size_gets_graphs_of_its_own_and_the_old_ones_go(
+    device: CudaDevice, driver: Standin
+) -> None:
+    rig = Rig(device)
+    rig.put(range(4))
+    assert rig.slots.wait_all_free(10)
+    other = FrameSpec(6, 4, PixelFormat.GREY)
+    rig.regions.append(device.region("other", Slots.wants(2, other.nbytes, device.frame_memory)))
+    slots = Slots.of(rig.regions[-1], 2)
+    rig.fit(other)
+    rig.put([4, 5], slots, other)
+    assert slots.wait_all_free(10)
+    assert driver.live()["graphs"] == 2  # a ticket each
+    assert rig.close() is None
+    assert [r.frame_seq for r in rig.results] == list(range(6))
