@@ -60,6 +60,7 @@ class CudaDevice:
         self._lock = threading.Lock()
         self._primary: Primary | None = None
         self._found: Gpu | None = None
+        self._facts: Mapping[str, str] = {"device": f"cuda {gpu}"}
         self._functions = functions
         self._count = itertools.count()
         self._depth = threading.local()
@@ -68,14 +69,14 @@ class CudaDevice:
         with self._lock:
             if self._primary is None:
                 self._primary, self._found = open_primary(self.gpu), describe(self.gpu)
+                device = f"cuda {self.gpu}: {self._found}"
+                self._facts = {"device": device, "memory": f"by {self._primary.how}"}
             return self._primary
 
     @property
     def facts(self) -> Mapping[str, str]:
         """What the GPU is and what its memory comes from, once it was used."""
-        if self._primary is None or self._found is None:
-            return {"device": f"cuda {self.gpu}"}
-        return {"device": f"cuda {self.gpu}: {self._found}", "memory": f"by {self._primary.how}"}
+        return self._facts
 
     @contextmanager
     def current(self) -> Iterator[None]:
