@@ -15,7 +15,9 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything imports o
 
 from edged.memory import Slots
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+# the GPU machine has it elsewhere
+SHARED = Path(os.environ.get("EDGED_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+GPU = os.environ.get("EDGED_TEST_GPU") == "1"  # the driver opens what it likes, and keeps it
 VTEST = Path("/usr/share/doc/opencv-doc/examples/data/vtest.avi")
 
 
@@ -23,7 +25,12 @@ def _descriptors() -> dict[str, str]:
     out = {}
     for fd in os.listdir("/proc/self/fd"):
         try:
-            out[fd] = os.readlink(f"/proc/self/fd/{fd}")
+            to = os.readlink(f"/proc/self/fd/{fd}")
+            if not (
+                GPU
+                and to.startswith(("/dev/nvidia", "anon_inode:", "pipe:", "socket:", "/memfd", "/dev/zero"))
+            ):
+                out[fd] = to
         except FileNotFoundError:  # the descriptor of the listing itself
             continue
     return out

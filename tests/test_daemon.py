@@ -35,7 +35,7 @@ from edged.config.schema import (
 from edged.daemon import Daemon, Limits
 from edged.engines.fake import Arrays, FakeEngine
 from edged.errors import ConfigError, EdgedError, EngineError, ExitCode, SinkError, SourceError
-from edged.interfaces import Engine, Sink, Source
+from edged.interfaces import Device, Engine, Sink, Source, Stream
 from edged.memory import format_bytes
 from edged.messages import Event, PipelineState, Result, State
 from edged.metrics import Snapshot
@@ -78,10 +78,10 @@ class World:
     def _sink(self, name: str, entry: Backend, identity: Any) -> Sink:
         return self.sinks[name]
 
-    def _engine(self, model: Model, entry: ModelConfig) -> Engine:
+    def _engine(self, model: Model, entry: ModelConfig, device: Device, stream: Stream) -> Engine:
         """Fakes are numbered within their model: m#0, m#1."""
         if entry.engine != "fake":
-            return REGISTERED.engine(model, entry)
+            return REGISTERED.engine(model, entry, device, stream)
         self.load(model.version)
         name = f"{model.version}#{sum(n.startswith(model.version) for n in self.engines)}"
         runs = iter(range(-WARM_UPS[entry.in_flight or 1], sys.maxsize))
@@ -172,7 +172,7 @@ def check_accounts(daemon: Daemon) -> Snapshot:
         assert s.offered == s.published + s.replaced + s.failed + s.held
     for source in daemon.sources.values():
         assert source.slots is None or source.slots.in_use == 0
-    assert daemon.device.budget.held == 0
+    assert daemon.budget.held == 0
     return snapshot
 
 

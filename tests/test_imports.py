@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "edged"
-OPTIONAL = ("cv2", "onnxruntime", "onnx", "zmq", "paho", "tensorrt", "pycuda", "systemd")
+OPTIONAL = ("cv2", "onnxruntime", "onnx", "zmq", "paho", "tensorrt", "pycuda", "nvtx", "systemd")
 
 # From the bottom up: a module imports from its own layer and those below it. A package stands for its modules.
 LAYERS = (

@@ -19,9 +19,9 @@ from edged.messages import Identity, Message, ModelId, Result
 from edged.parsers.raw import RawParser
 from edged.pipeline import Pipeline
 from edged.runner import Runner
-from tests.contract.test_runner import IMAGE, MODEL, SPEC, X, Y
+from tests.contract.test_runner import IMAGE, MODEL, X, Y
 from tests.cuda.standin import Standin
-from tests.rig import Post, make_frame
+from tests.rig import SPEC, Post, make_frame
 
 
 def relu(inputs: Arrays) -> Arrays:
