@@ -160,7 +160,7 @@ __device__ __forceinline__ Taps taps_at(float at, int start, int size) {
     Taps t;
     t.low = (int)at;
     t.weight = at - (float)t.low;
-    t.high = start + (t.weight > 0.0f ? min(t.low + 1, size - 1) : t.low);
+    t.high = start + t.low + (t.weight > 0.0f);  // never beyond the last: there the weight is 0
     t.low += start;
     return t;
 }
