@@ -59,7 +59,8 @@ REGISTERED = Makers()
 class Assembly:
     """The parts by name. Units of models and sources are keyed by their units' names ("model yolox#0", "source front").
 
-    `models`: what config.models loaded to. `devices`: by the number of the GPU that models name. `frames`: how many frames each pipeline gives out at most.
+    `models`: what config.models loaded to. `devices`: by the number of the GPU that
+    models name. `frames`: how many frames each pipeline gives out at most.
     """
 
     def __init__(

@@ -81,12 +81,13 @@ class Daemon:
         makers: Makers = REGISTERED,
     ) -> None:
         found = inspect_machine(config)
-        if found.problems:
-            raise ConfigError(config.file, found.problems)
+        choice = choose_device(config)
+        if found.problems or choice.problems:
+            raise ConfigError(config.file, [*found.problems, *choice.problems])
         self.config = config
         self.identity = Identity(config.device.id, uuid.uuid4().hex)
         self.budget = Budget(config.runtime.memory_budget)
-        self.devices = open_devices(found.device or choose_device(config), self.budget)
+        self.devices = open_devices(choice, self.budget)
         self.errors: list[EdgedError] = []
         self.hanging: tuple[str, ...] = ()  # units that did not stop in time, once it has ended
         self._inbox: queue.Queue[Happening] = queue.Queue(INBOX)

@@ -115,7 +115,7 @@ class Device(Protocol):
 
     @property
     def name(self) -> str:
-        """"cpu" or "cuda"."""
+        """As in runtime.device: "cpu" or "cuda"."""
         ...
 
     @property
@@ -161,7 +161,6 @@ class Device(Protocol):
     ) -> Preprocess:
         """`tickets`: batches that may be described at once, where work is captured."""
         ...
-
 
 
 class Source(Protocol):

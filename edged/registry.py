@@ -30,7 +30,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "mqtt": "edged.sinks.mqtt:MqttSink",
         "jsonl": "edged.sinks.jsonl:JsonLinesSink",
     },
-    # Class(model: Model, options: Options, device: Device, stream: Stream) -> Engine
+    # Class(model: Model, options: Options, device: Device | None, stream: Stream | None) -> Engine; None: the CPU
     "engines": {
         "onnxruntime": "edged.engines.onnxruntime:OnnxRuntimeEngine",
     },

@@ -211,9 +211,7 @@ class Runner(Unit):
     def _idle(self) -> None:
         with self._bell.condition:
             self._bell.condition.wait_for(
-                lambda: (
-                    self.stopping or self._changed or any(p.ready_locked() for p in self._pipelines)
-                )
+                lambda: self.stopping or self._changed or any(p.ready_locked() for p in self._pipelines)
             )
 
     def _take(self) -> Job | None:

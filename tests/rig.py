@@ -24,7 +24,9 @@ def make_frame(slots: Slots, seq: int, spec: FrameSpec = SPEC) -> Frame:
     assert lease is not None, "the test has too few slots"
     slots.buffers[lease.index][:] = seq % 256
     now = time.monotonic_ns()
-    return Frame(spec, spec.views(slots.buffers[lease.index]), lease, seq, now, time.time_ns(), "synthetic")
+    planes = spec.views(slots.buffers[lease.index])
+    where = (slots.memory, slots.addresses[lease.index])
+    return Frame(spec, planes, lease, seq, now, time.time_ns(), "synthetic", *where)
 
 
 class Post:

@@ -23,10 +23,11 @@ from edged.bench.usage import clock, others
 from edged.config.schema import Config
 from edged.devices.cpu import CpuDevice
 from edged.engines.choose import make_engine
-from edged.errors import EdgedError
-from edged.interfaces import Event, Execution
+from edged.errors import DeviceError, EdgedError
+from edged.interfaces import Event, Execution, Graph
 from edged.memory import Want
 from edged.models.model import Model
+from edged.tensors import TensorView
 
 WARM_UP_S = 0.2
 MAX_RUNS = 1 << 17
@@ -46,6 +47,8 @@ class _Now:
 class InlineStream:
     """Runs each call at once in the caller's thread, so that a loop pays for no hand-over."""
 
+    handle = 0
+
     def call(self, fn: Callable[..., object], *args: Any) -> None:
         fn(*args)
 
@@ -59,6 +62,15 @@ class InlineStream:
         return (end.at_ns - start.at_ns) / 1e6
 
     def synchronize(self) -> None:
+        """Nothing is ever waiting."""
+
+    def copy(self, target: TensorView, source: TensorView) -> None:
+        np.copyto(target.host(), source.host())
+
+    def capture(self, work: Callable[[], None]) -> Graph:
+        raise DeviceError("a CPU has no graphs")
+
+    def end(self) -> None:
         """Nothing is ever waiting."""
 
     def close(self) -> None:

@@ -58,5 +58,5 @@ def usage(daemon: Daemon) -> Usage:
     return Usage(
         clock=clock(),
         rss_bytes=int(_STATM.read_text().split()[1]) * _PAGE,
-        region_bytes=daemon.device.budget.held + handed_out,
+        region_bytes=daemon.budget.held + handed_out,
     )

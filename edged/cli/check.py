@@ -13,6 +13,7 @@ from edged.config.load import load
 from edged.config.machine import Findings, inspect_machine
 from edged.config.schema import Backend, Config
 from edged.config.words import hide_credentials
+from edged.devices.choose import choose_device
 from edged.errors import ConfigError, ExitCode
 
 HELP = "check a configuration and the models it names"
@@ -46,8 +47,10 @@ def _check(file: str) -> tuple[Config | None, Findings]:
         config = load(file)
     except ConfigError as e:
         return None, Findings(problems=list(e.problems))
-    found = inspect_machine(config)
-    found.warnings[:0] = config.warnings
+    found, choice = inspect_machine(config), choose_device(config)
+    found.problems += choice.problems
+    found.warnings[:0] = [*config.warnings, *choice.warnings]
+    found.device = f"{choice.kind} ({choice.why})"
     return config, found
 
 
@@ -61,6 +64,7 @@ def summary(config: Config, found: Findings) -> list[str]:
     }
     words = ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for word, n in counts.items())
     lines = [f"{config.file}: ok — {words}, device '{config.device.id}'"]
+    lines.append(f"  runs on {found.device}")
     for name, p in config.pipelines.items():
         model, entry = found.models[p.model], config.models[p.model]
         sinks = ", ".join(f"{s} ({_backend(config.sinks[s])})" for s in p.sinks) or "nowhere"

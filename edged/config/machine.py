@@ -19,11 +19,12 @@ from edged.models.model import Model
 
 @dataclass(slots=True)
 class Findings:
-    """`models`: those of config.models that loaded, by their name there. `device`: what runtime.device comes to."""
+    """`models`: those of config.models that loaded, by their name there."""
 
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     models: dict[str, Model] = field(default_factory=dict)
+    device: str = ""  # what it runs on and why, for who asked
 
 
 def inspect_machine(config: Config) -> Findings:

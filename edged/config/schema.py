@@ -33,8 +33,8 @@ class DeviceConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class RuntimeConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[runtime]. `memory_budget` is in bytes after loading ("1 GiB" in the file); None: no limit.
 
-    device: "auto" takes an NVIDIA GPU where there is one with all that it needs, else the CPU, and says why. gpu_ranges:
-        name the stages of each frame for NVIDIA's profilers (NVTX).
+    device: "auto" takes an NVIDIA GPU where there is one with all that it needs, else the CPU, and says why.
+    gpu_ranges: name the stages of each frame for NVIDIA's profilers (NVTX).
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"

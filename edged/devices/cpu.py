@@ -22,10 +22,10 @@ class CpuDevice:
     frame_memory = Memory.HOST
     tensor_memory = Memory.HOST
     graphs = False
-    facts: Mapping[str, str] = {"device": "cpu"}
 
-    def __init__(self, budget: Budget | None = None) -> None:
+    def __init__(self, budget: Budget | None = None, why: str = "") -> None:
         self.budget = budget or Budget()
+        self.facts: Mapping[str, str] = {"device": f"cpu: {why}" if why else "cpu"}
         self._count = itertools.count()
 
     def current(self) -> AbstractContextManager[None]:

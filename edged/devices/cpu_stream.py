@@ -93,7 +93,9 @@ class CpuStream:
 
     def capture(self, work: Callable[[], None]) -> Graph:
         """DeviceError: a thread runs calls, and a list of them would save nothing."""
-        raise DeviceError(f"stream {self.name}: a CPU has no graphs", hint="none is needed: work runs eagerly")
+        raise DeviceError(
+            f"stream {self.name}: a CPU has no graphs", hint="none is needed: work runs eagerly"
+        )
 
     def synchronize(self) -> None:
         """Wait for all work queued so far; raises what it raised and no event has taken."""

@@ -20,8 +20,10 @@ def choose_engine(model: Model, kind: str = "auto") -> str:
     return kind
 
 
-def make_engine(model: Model, config: ModelConfig, device: Device, stream: Stream) -> Engine:
-    """Load `model` as [models.X] says, to run on `stream` of `device`.
+def make_engine(
+    model: Model, config: ModelConfig, device: Device | None = None, stream: Stream | None = None
+) -> Engine:
+    """Load `model` as [models.X] says, to run on `stream` of `device`; None: on the CPU, on any of its streams.
 
     The caller owns the engine; call it in the thread that runs it, and close it before the stream.
     """

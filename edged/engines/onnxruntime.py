@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU, reading and writing memory of the runner's region in place.
+"""ONNX Runtime, reading and writing memory of the runner's region in place: the host's, or a GPU's on our stream.
 
 A session is loaded for one set of shapes: open dimensions are fixed before it is built, so that ONNX Runtime
 plans for them. Outputs are bound to memory, so their shapes must be known at load: what the graph leaves open
@@ -8,17 +8,25 @@ is measured by running it there.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from edged.config.schema import Table
+from edged.config.schema import Bytes, Table
 from edged.engines.binding import call_on, check_views
+from edged.engines.onnxruntime_cuda import (
+    CudaOptions,
+    check_session,
+    graph_id,
+    preload,
+    provider_of,
+)
 from edged.errors import EngineError, MissingPackage
-from edged.interfaces import Execution, Stream
+from edged.frames import Memory
+from edged.interfaces import Device, Execution, Stream
 from edged.memory import Region, Want
 from edged.models.inspect import TensorFacts, dtype_of, read_graph
 from edged.models.load import check_hash
@@ -27,8 +35,9 @@ from edged.tensors import TensorSpec, TensorView
 
 _SILENT = 4  # ONNX Runtime's severities: 4 is fatal; its reasons come as exceptions, too
 _REASON_LENGTH = 300
-# the first run allocates and packs weights, the second shows the steady state
-_WARM_UP_RUNS = 2
+# the first run allocates and packs weights, the second shows the steady state; ONNX Runtime's own CUDA graph is
+# captured by the second
+_WARM_UP_RUNS = 3
 
 _OPTIMIZATION = {
     "off": "ORT_DISABLE_ALL",
@@ -49,6 +58,12 @@ class OnnxRuntimeEngine:
         `threads`: of one operator, 0 = the cores this process may use; `inter_threads`: operators at once, 1 =
         one after the other. `spinning`: idle threads burn their core to wake sooner; off, since they starve the
         other stages on small machines. `session_options`: ONNX Runtime's own configuration entries.
+
+        On a GPU: `graph`: who makes a CUDA graph of a frame: "edged" (preprocessing, inference and the copy of
+        the outputs, one launch), "onnxruntime" (inference alone), "off" (operator by operator). `gpu_memory`: ONNX
+        Runtime's own memory grows to so much at most. `conv_search`: how cuDNN's algorithms are chosen at boot,
+        "exhaustive" tries all. `tf32`: float32 products in 10 bits of precision, faster. `cuda_options`: other options
+        of the CUDA provider, as ONNX Runtime documents them.
         """
 
         threads: Annotated[int, Meta(ge=0, le=1024)] = 0
@@ -56,18 +71,34 @@ class OnnxRuntimeEngine:
         spinning: bool = False
         graph_optimization: Literal["all", "extended", "basic", "off"] = "all"
         session_options: Mapping[str, str] = {}
+        graph: Literal["edged", "onnxruntime", "off"] = "edged"
+        gpu_memory: Bytes | None = None
+        conv_search: Literal["exhaustive", "heuristic", "default"] = "exhaustive"
+        tf32: bool = True
+        cuda_options: Mapping[str, str] = {}
 
-    def __init__(self, model: Model, options: Options) -> None:
-        """Load the model's file. Raises ModelError (the file is not what model.toml says) or EngineError."""
+        def problems(self) -> Iterator[tuple[str, str]]:
+            """Options that exclude each other."""
+            return CudaOptions(self).problems()
+
+    def __init__(
+        self, model: Model, options: Options, device: Device | None = None, stream: Stream | None = None
+    ) -> None:
+        """Load the model's file, to run on `stream` of `device` (None: the CPU, on any of its streams).
+
+        Raises ModelError (the file is not what model.toml says) or EngineError.
+        """
         self._who = f"model {model.name}"
         self._ort = _package()
         check_hash(model.file, model.sha256)
         self.file_hash = model.sha256
         facts = read_graph(model.file).inputs
         shapes = {t.name: self._resolve(t, _asked(model, t.name)) for t in facts}
+        self._provider = provider_of(CudaOptions(options), device, stream)
+        if self._provider.memory is Memory.DEVICE:
+            preload(self._ort)
         self._session: Any = self._load(model, options, _named_dimensions(self._who, facts, shapes))
-        self._run_options = self._ort.RunOptions()
-        self._run_options.log_severity_level = _SILENT
+        check_session(self._who, self._session, self._provider)
         self.inputs = tuple(
             TensorSpec(i.name, shapes[i.name], self._dtype(i)) for i in self._session.get_inputs()
         )
@@ -76,7 +107,18 @@ class OnnxRuntimeEngine:
                 f"{self._who}: the file has no input '{model.input.tensor}'",
                 hint=f"set tensor under [input] in model.toml to one of: {', '.join(shapes)}",
             )
+        self._bound = 0  # executions so far
         self.outputs = self._measure_outputs()
+
+    @property
+    def eager(self) -> str:
+        """Why it may not be captured."""
+        return self._provider.eager
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """How it runs, in words."""
+        return {"engine": f"onnxruntime {self._ort.__version__}, {self._provider.fact}"}
 
     def wants(self) -> Sequence[Want]:
         """Nothing: ONNX Runtime's workspace is its own arena, outside of regions."""
@@ -86,12 +128,23 @@ class OnnxRuntimeEngine:
         """Bind every tensor to its memory, in place; contents may change between runs without binding again."""
         if self._session is None:
             raise EngineError(f"{self._who}: the engine is closed", hint="bind before close")
-        check_views(self._who, (*self.inputs, *self.outputs), views)
-        binding = self._session.io_binding()
+        check_views(self._who, (*self.inputs, *self.outputs), views, self._provider.memory)
+        binding, place = self._session.io_binding(), self._provider
         for tensors, bind in ((self.inputs, binding.bind_input), (self.outputs, binding.bind_output)):
             for t in tensors:
-                bind(t.name, "cpu", 0, t.dtype.type, list(t.shape), views[t.name].address)
-        return OnnxRuntimeExecution(self._who, self._session, self._run_options, binding, views)
+                bind(t.name, place.kind, place.number, t.dtype.type, list(t.shape), views[t.name].address)
+        run_options = self._new_run_options()
+        graph_id(run_options, place, self._bound)
+        self._bound += 1
+        kind = OnnxRuntimeExecution if place.memory is Memory.HOST else OnnxRuntimeGpuExecution
+        return kind(self._who, self._session, run_options, binding, views)
+
+    def _new_run_options(self) -> Any:
+        run_options = self._ort.RunOptions()
+        run_options.log_severity_level = _SILENT
+        for key, value in self._provider.run_entries.items():
+            run_options.add_run_config_entry(key, value)
+        return run_options
 
     def warm_up(self, execution: Execution, stream: Stream) -> None:
         """Run on whatever the inputs hold; waits. Raises what the first frame would."""
@@ -123,7 +176,7 @@ class OnnxRuntimeEngine:
                 settings.add_free_dimension_override_by_name(name, size)
             # without enable_fallback=0 ONNX Runtime prints to stdout and tries again
             return ort.InferenceSession(
-                str(model.file), settings, providers=["CPUExecutionProvider"], enable_fallback=0
+                str(model.file), settings, providers=self._provider.providers, enable_fallback=0
             )
         except Exception as e:  # ONNX Runtime's errors have no base class of their own
             raise EngineError(
@@ -185,7 +238,7 @@ class OnnxRuntimeEngine:
     def _run_once(self, *, noise: bool) -> list[tuple[int, ...]]:
         feeds = {t.name: _noise(t) if noise else np.zeros(t.shape, t.dtype) for t in self.inputs}
         try:
-            return [np.shape(o) for o in self._session.run(None, feeds, self._run_options)]
+            return [np.shape(o) for o in self._session.run(None, feeds, self._new_run_options())]
         except Exception as e:
             raise EngineError(
                 f"{self._who}: cannot run with {', '.join(map(str, self.inputs))}: {reason(e)}",
@@ -215,13 +268,23 @@ class OnnxRuntimeExecution:
         self._views.clear()
 
     def _run(self) -> None:
-        """On the stream's thread."""
+        """On the stream's thread; on a GPU on the runner's, where it only queues kernels."""
         try:
             self._session.run_with_iobinding(self._binding, self._run_options)
         except Exception as e:
             raise EngineError(
                 f"{self._who}: inference failed: {reason(e)}", hint="edged model verify runs the model alone"
             ) from e
+
+
+class OnnxRuntimeGpuExecution(OnnxRuntimeExecution):
+    """One whose session works on the stream that it was loaded for: a run queues kernels there, and may be captured."""
+
+    def enqueue(self, stream: Stream) -> None:
+        """Queue one inference; no wait. What the GPU reports arises where the stream is waited for."""
+        if self._session is None:
+            raise EngineError(f"{self._who}: enqueue after close", hint="bind a new execution")
+        self._run()
 
 
 def reason(e: Exception) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,25 +15,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edged.devices import reference
-from edged.devices.cpu import CpuDevice
 from edged.errors import DeviceError, MemoryRefused, ModelError
 from edged.frames import Fit, Frame, FrameSpec, PixelFormat
 from edged.interfaces import Device, Stream
-from edged.memory import PAGE, Budget, Want
+from edged.memory import PAGE, Budget, Slots, Want
 from edged.tensors import Color, ImageInput, Layout, TensorSpec
+from tests.devices.available import DEVICES, opened
 from tests.devices.rig import Rig, picture
 
-# a device by name, made with a budget
-DEVICES: dict[str, Callable[[Budget | None], Device]] = {"cpu": CpuDevice}
 FITS: tuple[Fit, ...] = ("letterbox", "letterbox-topleft", "stretch")
 COLORS: tuple[Color, ...] = ("RGB", "BGR", "GREY")
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
-@pytest.fixture(params=list(DEVICES))
-def make(request: pytest.FixtureRequest) -> Callable[[Budget | None], Device]:
-    return DEVICES[request.param]
+@pytest.fixture(params=DEVICES)
+def make(request: pytest.FixtureRequest) -> Iterator[Callable[[Budget | None], Device]]:
+    with ExitStack() as stack:
+        yield lambda budget: stack.enter_context(opened(request.param, budget))
 
 
 @pytest.fixture
@@ -70,10 +71,11 @@ def test_region_over_budget_is_refused_with_figures(make: Callable[[Budget | Non
 
 def test_region_that_cannot_be_made_holds_nothing(make: Callable[[Budget | None], Device]) -> None:
     budget = Budget()
+    device = make(budget)
     with pytest.raises(ValueError, match="two wants"):
-        make(budget).region("runner", [Want("a", 1), Want("a", 1)])
+        device.region("runner", [Want("a", 1), Want("a", 1)])
     with pytest.raises(MemoryRefused, match="the system has no"):
-        make(budget).region("runner", [Want("a", 1 << 60)])
+        device.region("runner", [Want("a", 1 << 60)])
     assert budget.held == 0
 
 
@@ -189,13 +191,13 @@ def cases(draw: st.DrawFn) -> tuple[FrameSpec, ImageInput, int]:
     return src, image, draw(st.integers(0, 2**32 - 1))
 
 
-@pytest.mark.parametrize("name", list(DEVICES))
+@pytest.mark.parametrize("name", DEVICES)
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(case=cases())
 def test_agrees_with_the_reference(name: str, case: tuple[FrameSpec, ImageInput, int]) -> None:
     src, image, seed = case
     data = np.random.default_rng(seed).integers(0, 256, src.nbytes, np.uint8)
-    with Rig(DEVICES[name](None), src, image) as rig:
+    with opened(name) as device, Rig(device, src, image) as rig:
         assert_agrees(rig, data)
 
 
@@ -217,7 +219,7 @@ def test_rows_of_a_batch_and_targets_are_apart(device: Device) -> None:
         for n, (target, index) in enumerate(itertools.product((0, 1), (0, 1))):
             rig.run(np.full(src.nbytes, 50 + n, np.uint8), target, index)
         for n, (target, index) in enumerate(itertools.product((0, 1), (0, 1))):
-            row = rig.views[target].host()[index]
+            row = rig.seen(target)[index]
             assert (row[:, 4:12] == 50 + n).all()
             assert (row[:, :4] == 9).all()
             assert (row[:, 12:] == 9).all()
@@ -237,7 +239,7 @@ def test_a_frame_of_another_spec_is_refused(device: Device) -> None:
     image = ImageInput("images", (16, 16))
     with Rig(device, FrameSpec(16, 8, PixelFormat.BGR), image) as rig:
         frame = rig.frame()
-        other = Frame(FrameSpec(8, 8, PixelFormat.BGR), frame.planes, frame.lease, 0, 0, 0)
+        other = replace(frame, spec=FrameSpec(8, 8, PixelFormat.BGR))
         with pytest.raises(DeviceError, match="built for"):
             rig.preprocess.enqueue(other, rig.views[0], 0, rig.stream)
         frame.release()
@@ -269,12 +271,13 @@ def test_preprocessing_runs_in_the_streams_order(device: Device) -> None:
     """Two frames queued without a wait between: the later one is what remains."""
     src = FrameSpec(8, 8, PixelFormat.GREY)
     with Rig(device, src, ImageInput("images", (8, 8), "GREY")) as rig:
-        buffers = [np.full(src.nbytes, v, np.uint8) for v in (10, 20)]
-        frame = rig.frame()
-        for b in buffers:
-            later = Frame(src, src.views(b), frame.lease, 0, 0, 0)
-            rig.preprocess.enqueue(later, rig.views[0], 0, rig.stream)
+        slots = device.region("frames", Slots.wants(2, src.nbytes, device.frame_memory))
+        rig.slots = Slots.of(slots, 2)
+        for value in (10, 20):
+            frame = rig.frame(np.full(src.nbytes, value, np.uint8))
+            rig.preprocess.enqueue(frame, rig.views[0], 0, rig.stream)
         event = rig.stream.record()
         assert event.wait(10)
-        assert (rig.views[0].host() == 20).all()
-        frame.release()
+        assert (rig.seen() == 20).all()
+        rig.slots.reset()
+        slots.close()

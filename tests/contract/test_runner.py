@@ -5,22 +5,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edged.config.schema import PipelineConfig
 from edged.devices.cpu import CpuDevice
-from edged.devices.cpu_preprocess import CpuPreprocess
+from edged.devices.cuda.device import CudaDevice
 from edged.engines.binding import call_on
 from edged.engines.fake import Arrays, FakeEngine
 from edged.engines.onnxruntime import OnnxRuntimeEngine
 from edged.errors import DeviceError, EdgedError, EngineError, ExitCode, ModelError
-from edged.frames import Frame, FrameSpec, Geometry
-from edged.interfaces import Engine, Execution, Stream
+from edged.frames import Frame, Geometry
+from edged.interfaces import Device, Engine, Execution, Preprocess, Stream
 from edged.mailbox import Bell
-from edged.memory import Region, Want, wanted_bytes
+from edged.memory import Region, Slots, Want, wanted_bytes
 from edged.messages import Identity, Message, ModelId, Result
 from edged.models.model import Model, OutputSpec
 from edged.parsers.base import Candidates, Outputs, Parsed
@@ -29,7 +31,8 @@ from edged.pipeline import Pipeline
 from edged.runner import Runner
 from edged.tensors import ImageInput, TensorSpec, TensorView
 from tests import onnx_models
-from tests.rig import SPEC, Post, make_frame, make_slots
+from tests.devices.available import REAL_GPU, opened
+from tests.rig import SPEC, Post, make_frame
 
 F32 = np.dtype(np.float32)
 X, Y = TensorSpec("x", (1, 3, 4, 6), F32), TensorSpec("y", (1, 3, 4, 6), F32)
@@ -41,17 +44,31 @@ def _relu(inputs: Arrays) -> Arrays:
     return {"y": np.maximum(inputs["x"], 0)}
 
 
-def _fake(folder: Path) -> Engine:
-    return FakeEngine([X], [Y], _relu)
+class Made:
+    """An engine that computes y = max(x, 0), loaded as often as it is called, and the device that it is for."""
+
+    def __init__(self, load: Callable[[Device, Stream], Engine], device: Device) -> None:
+        self._load, self.device = load, device
+
+    def __call__(self, device: Device, stream: Stream) -> Engine:
+        return self._load(device, stream)
 
 
-def _onnxruntime(folder: Path) -> Engine:
+def _fake(folder: Path, device: Device, stream: Stream) -> Engine:
+    return FakeEngine([X], [Y], _relu, device=device)
+
+
+def _onnxruntime(folder: Path, device: Device, stream: Stream) -> Engine:
     model = onnx_models.model_of(onnx_models.relu(folder / "model.onnx"))
-    return OnnxRuntimeEngine(model, OnnxRuntimeEngine.Options(threads=1))
+    return OnnxRuntimeEngine(model, OnnxRuntimeEngine.Options(threads=1), device, stream)
 
 
-# engines that compute y = max(x, 0)
-ENGINES: dict[str, Callable[[Path], Engine]] = {"fake": _fake, "onnxruntime": _onnxruntime}
+ENGINES: dict[str, tuple[Callable[[Path, Device, Stream], Engine], str]] = {
+    "fake": (_fake, "cpu"),
+    "onnxruntime": (_onnxruntime, "cpu"),
+    "fake-cuda": (_fake, "cuda"),
+    **({"onnxruntime-cuda": (_onnxruntime, "cuda")} if REAL_GPU else {}),
+}
 
 
 class Steps:
@@ -80,6 +97,8 @@ class SteppedEngine:
         self._engine, self._steps = engine, steps
         self.launched = 0
         self.closed = False
+        self.eager = "a stepped engine waits for permits, which a graph does not"
+        self.facts = engine.facts
         self.executions: list[SteppedExecution] = []
 
     @property
@@ -162,16 +181,15 @@ class Rig:
 
     def __init__(
         self,
-        engine: Callable[[], Engine],
+        engine: Made,
         names: Sequence[str] = ("a",),
         *,
         in_flight: int = 1,
         live: bool = False,
-        device: CpuDevice | None = None,
         image: ImageInput = IMAGE,
     ) -> None:
         self.steps, self.post, self.messages = Steps(), Post(), list[Message]()
-        self.device = device or CpuDevice()
+        self.device = engine.device
         bell = Bell()
         self.pipelines = {
             n: Pipeline(
@@ -187,12 +205,14 @@ class Rig:
             )
             for n in names
         }
-        self.slots = {n: make_slots(4, owner=f"source {n}") for n in names}
+        wants = Slots.wants(4, SPEC.nbytes, self.device.frame_memory)
+        self.sources = {n: self.device.region(f"source {n}", wants) for n in names}
+        self.slots = {n: Slots.of(region, 4) for n, region in self.sources.items()}
         self.parser = NotingParser(self.steps)
         self.engines: list[SteppedEngine] = []
 
-        def make_engine() -> Engine:
-            self.engines.append(SteppedEngine(engine(), self.steps))
+        def make_engine(device: Device, stream: Stream) -> Engine:
+            self.engines.append(SteppedEngine(engine(device, stream), self.steps))
             return self.engines[-1]
 
         self.scratch: list[Region] = []
@@ -259,15 +279,18 @@ class Rig:
             assert c.offered == c.inferred + c.dropped + c.failed
             assert p.state == "ended"
         assert self.in_use() == 0
-        for region in self.scratch:
+        for region in (*self.scratch, *self.sources.values()):
             region.close()
+        assert isinstance(self.device, (CpuDevice, CudaDevice))
         assert self.device.budget.held == 0, "the region is still admitted"
         assert all(e.closed for e in self.engines)
 
 
 @pytest.fixture(params=list(ENGINES))
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Engine]:
-    return lambda: ENGINES[request.param](tmp_path)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Made]:
+    load, where = ENGINES[request.param]
+    with opened(where) as device:
+        yield Made(partial(load, tmp_path), device)
 
 
 @pytest.fixture
@@ -289,7 +312,7 @@ def running(rig: Rig) -> Iterator[Rig]:
 
 
 @pytest.mark.parametrize("in_flight", [1, 2])
-def test_each_frame_gives_its_own_result_in_order(engine: Callable[[], Engine], in_flight: int) -> None:
+def test_each_frame_gives_its_own_result_in_order(engine: Made, in_flight: int) -> None:
     with running(Rig(engine, in_flight=in_flight)) as rig:
         rig.permit(1000)
         for seq in range(20):
@@ -302,9 +325,7 @@ def test_each_frame_gives_its_own_result_in_order(engine: Callable[[], Engine], 
 
 
 @pytest.mark.parametrize("in_flight", [1, 2])
-def test_no_more_jobs_are_on_the_device_than_in_flight_says(
-    engine: Callable[[], Engine], in_flight: int
-) -> None:
+def test_no_more_jobs_are_on_the_device_than_in_flight_says(engine: Made, in_flight: int) -> None:
     with running(Rig(engine, in_flight=in_flight)) as rig:
         for seq in range(in_flight + 1):
             rig.put("a", seq)
@@ -315,9 +336,7 @@ def test_no_more_jobs_are_on_the_device_than_in_flight_says(
 
 
 @pytest.mark.parametrize("in_flight", [1, 2])
-def test_the_next_job_is_launched_before_the_last_one_is_parsed(
-    engine: Callable[[], Engine], in_flight: int
-) -> None:
+def test_the_next_job_is_launched_before_the_last_one_is_parsed(engine: Made, in_flight: int) -> None:
     with running(Rig(engine, in_flight=in_flight)) as rig:
         for seq in range(in_flight + 1):  # the last one waits in the mailbox
             rig.put("a", seq)
@@ -328,7 +347,7 @@ def test_the_next_job_is_launched_before_the_last_one_is_parsed(
 
 
 def test_pipelines_take_turns_and_those_without_a_frame_are_passed_over(
-    engine: Callable[[], Engine],
+    engine: Made,
 ) -> None:
     with running(Rig(engine, "abc", live=True)) as rig:
         rig.put("c", 0)  # the first job: behind it the others gather
@@ -343,7 +362,7 @@ def test_pipelines_take_turns_and_those_without_a_frame_are_passed_over(
     assert served[:7] == list("cabcabc")
 
 
-def test_a_fast_source_cannot_starve_a_slow_one(engine: Callable[[], Engine]) -> None:
+def test_a_fast_source_cannot_starve_a_slow_one(engine: Made) -> None:
     with running(Rig(engine, ("fast", "slow"), live=True)) as rig:
         rig.put("fast", 0)
         rig.steps.wait_for("launch 0")
@@ -359,7 +378,7 @@ def test_a_fast_source_cannot_starve_a_slow_one(engine: Callable[[], Engine]) ->
 
 
 def test_a_lease_ends_when_the_device_has_read_the_frame_not_when_it_is_parsed(
-    engine: Callable[[], Engine],
+    engine: Made,
 ) -> None:
     rig = Rig(engine)
     held: list[int] = []
@@ -373,7 +392,7 @@ def test_a_lease_ends_when_the_device_has_read_the_frame_not_when_it_is_parsed(
     assert held == [0]
 
 
-def test_a_runner_that_is_told_to_stop_finishes_what_waits(engine: Callable[[], Engine]) -> None:
+def test_a_runner_that_is_told_to_stop_finishes_what_waits(engine: Made) -> None:
     with running(Rig(engine, "ab")) as rig:
         for seq in range(2):
             rig.put("a", seq)
@@ -383,7 +402,7 @@ def test_a_runner_that_is_told_to_stop_finishes_what_waits(engine: Callable[[], 
     assert (rig.seqs("a"), rig.seqs("b")) == ([0, 1], [0])
 
 
-def test_an_idle_runner_stops_at_once_and_its_memory_was_planned(engine: Callable[[], Engine]) -> None:
+def test_an_idle_runner_stops_at_once_and_its_memory_was_planned(engine: Made) -> None:
     rig = Rig(engine, "ab", in_flight=2)
     wants = rig.start()
     rig.put("a", 0)
@@ -392,7 +411,9 @@ def test_an_idle_runner_stops_at_once_and_its_memory_was_planned(engine: Callabl
     (region,) = rig.runner.regions.values()
     assert region.frozen
     assert region.nbytes == wanted_bytes(wants)
-    assert rig.device.budget.held == wanted_bytes(wants) + sum(r.nbytes for r in rig.scratch)
+    others = sum(r.nbytes for r in (*rig.scratch, *rig.sources.values()))
+    assert isinstance(rig.device, (CpuDevice, CudaDevice))
+    assert rig.device.budget.held == wanted_bytes(wants) + others
     assert region.used_bytes == sum(w.nbytes for w in wants), "planned and not used, or the reverse"
     rig.stop()
     rig.check_nothing_is_left()
@@ -401,7 +422,7 @@ def test_an_idle_runner_stops_at_once_and_its_memory_was_planned(engine: Callabl
 @pytest.mark.parametrize("in_flight", [1, 2])
 @pytest.mark.parametrize("fail_at", [0, 2])
 def test_a_failed_inference_ends_the_runner_and_all_leases_come_back(
-    engine: Callable[[], Engine], in_flight: int, fail_at: int
+    engine: Made, in_flight: int, fail_at: int
 ) -> None:
     rig = Rig(engine, in_flight=in_flight)
     rig.steps.fail_at = fail_at
@@ -420,30 +441,32 @@ def test_a_failed_inference_ends_the_runner_and_all_leases_come_back(
     rig.check_nothing_is_left()
 
 
-class BlindPreprocess(CpuPreprocess):
-    """Fails at the frame with seq 1."""
+class Blind:
+    """A preprocessor that fails at the frame with seq 1; for the rest it is `inner`."""
+
+    def __init__(self, inner: Preprocess) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
     def enqueue(self, frame: Frame, target: TensorView, index: int, stream: Stream) -> None:
-        super().enqueue(frame, target, index, stream)
+        self._inner.enqueue(frame, target, index, stream)
         if frame.seq == 1:
             call_on(stream, self._fail)
 
     def _fail(self) -> None:
-        raise DeviceError("cpu: the frame cannot be read")
-
-
-class BlindDevice(CpuDevice):
-    def preprocessor(self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput) -> BlindPreprocess:
-        return BlindPreprocess(name, src, dst, image)
+        raise DeviceError("the frame cannot be read")
 
 
 @pytest.mark.parametrize("in_flight", [1, 2])
-def test_a_failed_preprocessing_is_told_and_gives_no_result(
-    engine: Callable[[], Engine], in_flight: int
-) -> None:
-    rig = Rig(engine, in_flight=in_flight, device=BlindDevice())
+def test_a_failed_preprocessing_is_told_and_gives_no_result(engine: Made, in_flight: int) -> None:
+    rig = Rig(engine, in_flight=in_flight)
     rig.permit(100)
-    rig.start()
+    rig.prepare()
+    pipeline = rig.pipelines["a"]
+    rig.runner.fit(pipeline, Blind(rig.runner._preprocess[pipeline]))
+    rig.runner.go()
     rig.put("a", 0)
     rig.put("a", 1)
     assert rig.post.wait_for("model tiny", "faulted").error == rig.error
@@ -455,7 +478,7 @@ def test_a_failed_preprocessing_is_told_and_gives_no_result(
 
 
 def test_a_parser_that_raises_is_named_and_its_frame_counted_as_failed(
-    engine: Callable[[], Engine],
+    engine: Made,
 ) -> None:
     rig = Rig(engine, in_flight=2)
 
@@ -477,10 +500,10 @@ def test_a_parser_that_raises_is_named_and_its_frame_counted_as_failed(
 
 
 def test_an_engine_that_cannot_be_loaded_is_told_and_nothing_starts() -> None:
-    def missing() -> Engine:
+    def missing(device: Device, stream: Stream) -> Engine:
         raise EngineError("model tiny: cannot be loaded: unsupported operator", hint="export it again")
 
-    rig = Rig(missing)
+    rig = Rig(Made(missing, CpuDevice()))
     rig.runner.start()
     assert rig.post.wait_for("model tiny", "faulted").error is not None
     assert rig.runner.join(10)
@@ -489,7 +512,7 @@ def test_an_engine_that_cannot_be_loaded_is_told_and_nothing_starts() -> None:
 
 
 def test_a_tensor_that_the_engine_does_not_have_is_refused_when_planning(
-    engine: Callable[[], Engine],
+    engine: Made,
 ) -> None:
     rig = Rig(engine, image=ImageInput("images", (6, 4)))
     with pytest.raises(EngineError, match="no input 'images'; it has x"):
@@ -498,9 +521,10 @@ def test_a_tensor_that_the_engine_does_not_have_is_refused_when_planning(
     rig.check_nothing_is_left()
 
 
-def test_memory_that_is_refused_when_allocating_leaves_nothing(engine: Callable[[], Engine]) -> None:
+def test_memory_that_is_refused_when_allocating_leaves_nothing(engine: Made) -> None:
     rig = Rig(engine)
     rig.prepare()
+    assert isinstance(rig.device, (CpuDevice, CudaDevice))
     rig.device.budget.limit = rig.device.budget.held + 1
     rig.runner.go()
     report = rig.post.wait_for("model tiny", "faulted")
@@ -510,7 +534,7 @@ def test_memory_that_is_refused_when_allocating_leaves_nothing(engine: Callable[
     rig.check_nothing_is_left()
 
 
-def test_a_pipeline_at_its_source_fault_gets_its_last_results(engine: Callable[[], Engine]) -> None:
+def test_a_pipeline_at_its_source_fault_gets_its_last_results(engine: Made) -> None:
     with running(Rig(engine)) as rig:
         rig.put("a", 0)
         rig.steps.wait_for("launch 0")

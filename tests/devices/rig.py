@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edged.frames import U8, Frame, FrameSpec
+from edged.frames import U8, Frame, FrameSpec, Leased, Memory
 from edged.interfaces import Device, Stream
 from edged.memory import Slots, Want
 from edged.tensors import ImageInput, TensorSpec, TensorView
@@ -39,12 +39,16 @@ class Rig:
     def __enter__(self) -> Rig:
         spec = TensorSpec("images", self.image.shape(self.batch), np.dtype(self.dtype))
         self.preprocess = self.device.preprocessor("front", self.src, spec, self.image)
-        tensors = [Want.tensor(spec, f"images{i}") for i in range(self.targets)]
+        kind = self.device.tensor_memory
+        tensors = [Want.tensor(spec, f"images{i}", kind) for i in range(self.targets)]
+        if kind is Memory.DEVICE:
+            tensors.append(Want.tensor(spec, "mirror", Memory.MAPPED))
         self.region = self.device.region("runner", [*self.preprocess.wants(), *tensors])
-        self.frames = self.device.region("source", Slots.wants(1, self.src.nbytes))
+        self.frames = self.device.region("source", Slots.wants(1, self.src.nbytes, self.device.frame_memory))
         self.slots = Slots.of(self.frames, 1)
         self.preprocess.bind(self.region)
         self.views = [self.region.tensor(spec, f"images{i}") for i in range(self.targets)]
+        self.mirror = self.region.tensor(spec, "mirror") if kind is Memory.DEVICE else None
         self.region.freeze()
         self.stream: Stream = self.device.stream()
         return self
@@ -60,15 +64,37 @@ class Rig:
         assert lease is not None
         buffer = self.slots.buffers[lease.index]
         buffer[:] = picture(self.src) if data is None else data
-        return Frame(self.src, self.src.views(buffer), lease, 0, 0, 0)
+        return self.frame_of(buffer, lease.index, lease)
+
+    def frame_of(self, buffer: U8, slot: int, lease: Leased, spec: FrameSpec | None = None) -> Frame:
+        slots, spec = self.slots, spec or self.src
+        return Frame(
+            spec,
+            spec.views(buffer),
+            lease,
+            0,
+            0,
+            0,
+            memory=slots.memory,
+            device_address=slots.addresses[slot],
+        )
+
+    def seen(self, target: int = 0) -> npt.NDArray[Any]:
+        """What the host sees of a target: itself, or a copy."""
+        if self.mirror is None:
+            return self.views[target].host()
+        self.stream.copy(self.mirror, self.views[target])
+        self.stream.synchronize()
+        found: npt.NDArray[Any] = self.mirror.host().copy()
+        return found
 
     def run(self, data: U8 | None = None, target: int = 0, index: int = 0) -> npt.NDArray[Any]:
-        """Preprocess one frame and give row `index` of the target (a view)."""
+        """Preprocess one frame and give row `index` of the target."""
         frame = self.frame(data)
         try:
             self.preprocess.enqueue(frame, self.views[target], index, self.stream)
             self.stream.synchronize()
         finally:
             frame.release()
-        row: npt.NDArray[Any] = self.views[target].host()[index]
+        row: npt.NDArray[Any] = self.seen(target)[index]
         return row

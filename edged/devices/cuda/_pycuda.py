@@ -16,7 +16,7 @@ from edged.devices.cuda.status import error_of
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """pycuda's errors as ours. They say "cuMemAlloc failed: out of memory" and carry no code but their class."""
+    """Pycuda's errors as ours. They say "cuMemAlloc failed: out of memory" and carry no code but their class."""
     import pycuda.driver as cuda
 
     try:

@@ -21,6 +21,7 @@ from edged.devices.cuda.status import OUT_OF_MEMORY, CudaError
 from edged.devices.cuda.stream import CudaStream
 from edged.errors import DeviceError, FatalDeviceError, MemoryRefused
 from edged.frames import FrameSpec, Memory
+from edged.interfaces import Described
 from edged.memory import Budget, Region, Want, format_bytes, wanted_bytes
 from edged.tensors import ImageInput, TensorSpec
 
@@ -127,7 +128,9 @@ class CudaDevice:
         try:
             self._check_fits(wants, f"region {owner}")
             primary = self._open()
-            return CudaRegion(owner, wants, primary, self.current, lambda: self.budget.give_back(owner, nbytes))
+            return CudaRegion(
+                owner, wants, primary, self.current, lambda: self.budget.give_back(owner, nbytes)
+            )
         except BaseException as e:
             self.budget.give_back(owner, nbytes)
             if isinstance(e, MemoryRefused) or not _is_shortage(e):
@@ -138,13 +141,13 @@ class CudaDevice:
             ) from e
 
     def stream(self, priority: int = 0, name: str = "") -> CudaStream:
-        """In the current context. `priority`: higher numbers are served first, within what the GPU has (often 0 to 5)."""
+        """In the current context. `priority`: higher numbers are served first, within what the GPU has."""
         return CudaStream(name or f"cuda-stream-{next(self._count)}", priority)
 
     def preprocessor(
         self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput, tickets: int = 1
-    ) -> CudaPreprocess:
-        """Frames of `src` to `dst`. The first of its kind compiles a kernel (a second), later ones come from the cache."""
+    ) -> Described:
+        """Frames of `src` to `dst`. The first of its kind compiles a kernel (a second), or finds it cached."""
         with self.current():
             return CudaPreprocess(name, src, dst, image, self._kernels(), tickets=max(tickets, 1))
 

@@ -92,7 +92,7 @@ class Driver:
         self._lib, self._holding = ctypes.CDLL(path), ctypes.PyDLL(path)
         self._lib.cuGetErrorName.argtypes = self._lib.cuGetErrorString.argtypes = (c_int, POINTER(c_char_p))
 
-    def __getattr__(self, name: str) -> Callable[..., int]:
+    def __getattr__(self, name: str) -> Any:
         """The checked call; looked up once."""
         if name not in _CALLS:
             raise AttributeError(name)
@@ -109,11 +109,13 @@ class Driver:
 
     def quick(self, name: str) -> Callable[..., int]:
         """The call that keeps the GIL and returns its status."""
-        return self._find(self._holding, name)
+        call: Callable[..., int] = self._find(self._holding, name)
+        return call
 
     def unchecked(self, name: str) -> Callable[..., int]:
         """The call that returns its status; for statuses that are answers (NOT_READY) and for cleaning up."""
-        return self._find(ctypes.CDLL(self.path), name)
+        call: Callable[..., int] = self._find(self._lib, name)
+        return call
 
     def _find(self, library: Any, name: str) -> Any:
         symbol, types = _CALLS[name]

@@ -84,7 +84,9 @@ class Imported:
         self._fd = -1 if opaque else copy
         at = c_uint64()
         try:
-            self._driver.cuExternalMemoryGetMappedBuffer(byref(at), self._memory, byref(_BufferDesc(0, nbytes)))
+            self._driver.cuExternalMemoryGetMappedBuffer(
+                byref(at), self._memory, byref(_BufferDesc(0, nbytes))
+            )
         except BaseException:
             self.close()
             raise

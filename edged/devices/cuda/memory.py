@@ -40,8 +40,16 @@ def check_fits(wants: Sequence[Want], who: str, *, integrated: bool, meminfo: st
     device = wanted_bytes(w for w in wants if w.memory is Memory.DEVICE)
     host = wanted_bytes(wants) - device
     for what, wanted, free in (
-        ("GPU memory", 0 if integrated else device, free_device_memory if device and not integrated else None),
-        ("memory (MemAvailable)", host + device if integrated else host, lambda: available_host_memory(meminfo)),
+        (
+            "GPU memory",
+            0 if integrated else device,
+            free_device_memory if device and not integrated else None,
+        ),
+        (
+            "memory (MemAvailable)",
+            host + device if integrated else host,
+            lambda: available_host_memory(meminfo),
+        ),
     ):
         if free is not None and wanted and wanted > (has := free()):
             raise MemoryRefused(

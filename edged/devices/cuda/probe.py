@@ -92,7 +92,9 @@ def probe() -> Finding:
     missing += _packages()
     remarks = []
     if find_spec("pycuda") is None:
-        remarks.append(Lack("pycuda is not installed; the driver is used directly", "pip install 'edged[cuda]'"))
+        remarks.append(
+            Lack("pycuda is not installed; the driver is used directly", "pip install 'edged[cuda]'")
+        )
     return Finding(tuple(map(str, gpus)), tuple(missing), tuple(remarks))
 
 

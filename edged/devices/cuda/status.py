@@ -27,7 +27,9 @@ STICKY = {
     999: "unknown; often the device fell off its bus",
 }
 # calls by which a process meets the GPU: nothing of ours is lost yet when they fail
-_FIRST = frozenset({"cuInit", "cuDevicePrimaryCtxRetain", "cuDeviceGetCount", "cuDeviceGet", "cuDriverGetVersion"})
+_FIRST = frozenset(
+    {"cuInit", "cuDevicePrimaryCtxRetain", "cuDeviceGetCount", "cuDeviceGet", "cuDriverGetVersion"}
+)
 
 _HINTS = {
     OUT_OF_MEMORY: "free GPU memory (nvidia-smi), or lower frame sizes, instances, in_flight or gpu_memory",
@@ -51,7 +53,9 @@ class CudaError(DeviceError):
 
     def __init__(self, call: str, code: int, status: str, meaning: str, hint: str = "") -> None:
         self.call, self.code, self.status = call, code, status
-        super().__init__(f"{call}: {status} ({code}): {meaning}", hint=hint or _HINTS.get(code, "see CUDA's manual"))
+        super().__init__(
+            f"{call}: {status} ({code}): {meaning}", hint=hint or _HINTS.get(code, "see CUDA's manual")
+        )
 
 
 class FatalCudaError(CudaError, FatalDeviceError):
