@@ -37,7 +37,8 @@ def _check(dst: TensorSpec, image: ImageInput) -> None:
     expected = image.shape(dst.shape[0] if dst.shape else 1)
     if dst.shape != expected or dst.dtype not in _CARRIER:
         raise ModelError(
-            f"input {dst} cannot hold pictures of model.toml's [input] (float32, float16, uint8 or int8 {list(expected)})",
+            f"input {dst} cannot hold pictures of model.toml's [input] "
+            f"(float32, float16, uint8 or int8 {list(expected)})",
             hint="make size, layout and color of [input] those of the ONNX file (edged model show)",
         )
     if min(len(image.mean), len(image.std)) < image.channels or 0 in image.std:
