@@ -81,6 +81,15 @@ def wait_for_fault(sink: MqttSink) -> SinkError:
         return e
 
 
+def wait_until_taken(sink: MqttSink) -> None:
+    """Until the broker has all that was handed to it: `open` and `publish` only queue."""
+    end = time.monotonic() + 10
+    while sink.in_flight:
+        assert time.monotonic() < end, "the broker takes nothing"
+        sink.ready()
+        time.sleep(0.001)
+
+
 def test_birth_and_farewell_are_retained(broker: Broker, sink: Make) -> None:
     s = sink(port=broker.port)
     s.open()
@@ -115,6 +124,7 @@ def test_the_birth_carries_the_last_state_published(broker: Broker, sink: Make) 
     wait_for_fault(s)
     s.close()
     s.open()
+    wait_until_taken(s)
     assert retained(broker).pipelines == {"front": "running"}
 
 
@@ -342,6 +352,7 @@ def test_a_peer_that_does_not_speak_mqtt(sink: Make) -> None:
     [
         {},
         {"host": "h", "port": 0},
+        {"host": "h", "timeout_s": 1e12},
         {"host": "h", "qos": 2},
         {"host": "h", "password": "secret"},
         {"host": "h", "password_file": "f"},
