@@ -18,8 +18,8 @@ from edged.errors import SourceError
 from edged.frames import U8, Frame, FrameSpec, TimestampSource
 from edged.memory import Lease, Slots
 
-# A reader this late does not catch up: playback goes on from now, as a camera goes on after a pause.
 BACKOFF = Backoff(first_s=0.2, cap_s=2.0)  # of a camera: back within seconds of its cable
+# A reader this late does not catch up: playback goes on from now, as a camera goes on after a pause.
 RESYNC_S = 0.25
 
 
@@ -73,9 +73,8 @@ class SlotSource(ABC):
         self._views: tuple[tuple[U8, ...], ...] = ()
         self._pacer: Pacer | None = None
         self._due_s: float | None = None  # media time of the picture that is next, once known
-        self._taken_ns: int | None = (
-            None  # CLOCK_MONOTONIC of that picture, of a source that knows better than now
-        )
+        # CLOCK_MONOTONIC of that picture, of a source that knows better than now
+        self._taken_ns: int | None = None
         self._seq = 0
         self.lost = 0  # pictures since open for which no slot was free, or that came spoilt
 
