@@ -200,7 +200,7 @@ def test_reconnects_after_a_restart_of_the_broker(broker: Broker, sink: Make) ->
 
 def test_a_frozen_broker_neither_blocks_nor_grows(broker: Broker, sink: Make) -> None:
     """Results of 10 KB, as fast as can be, against a stopped broker: bounded memory, offers that never wait."""
-    s = sink(port=broker.port, timeout_s=0.5)
+    s = sink(port=broker.port, timeout_s=2.0)  # so long would an offer take that waits for the broker
     reports: queue.SimpleQueue[tuple[str, str, EdgedError | None]] = queue.SimpleQueue()
     worker = SinkWorker("cloud", s, DeliverConfig(), lambda *r: reports.put(r), settle_s=0.0)
     worker.start()
@@ -222,7 +222,7 @@ def test_a_frozen_broker_neither_blocks_nor_grows(broker: Broker, sink: Make) ->
         assert worker.held <= 1
         assert s.in_flight <= WINDOW
         assert resident() - before < 16 << 20
-        assert longest < 0.5
+        assert longest < 1.0
         broker.thaw()
         assert reports.get(timeout=20)[1] == "running"
         with subscribe(broker.url, timeout_s=10) as seen:
