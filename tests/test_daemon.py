@@ -361,6 +361,16 @@ class TestRefusals:
         assert daemon.snapshot().regions == {}
         assert world.results("front") == []
 
+    def test_what_no_machine_has_is_refused_before_anything_starts(self, world: World) -> None:
+        world.source("a", 1, size=(1 << 24, 1 << 24))
+        world.pipeline("front", "a")
+        code, daemon = world.run()
+        assert code is ExitCode.MEMORY
+        (error,) = daemon.errors
+        assert "TiB wanted, the machine has" in error.message
+        assert world.sources["a"].starts == 0
+        assert daemon.snapshot().regions == {}
+
     def test_a_budget_that_just_fits_is_enough(self, world: World) -> None:
         world.source("a", 1)
         world.pipeline("front", "a")

@@ -36,7 +36,7 @@ class DeviceConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class RuntimeConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[runtime]. `memory_budget` is in bytes after loading ("1 GiB" in the file); None: no limit."""
+    """[runtime]. `memory_budget` is in bytes after loading ("1 GiB" in the file); None: what the machine has free."""
 
     device: Literal["auto", "cpu"] = "auto"
     memory_budget: Bytes | None = None
