@@ -75,13 +75,11 @@ def started(config: Path, *arguments: str, stderr: Any = subprocess.PIPE) -> Ite
         stderr=stderr,
         text=True,
     )
-    try:
-        with child:
+    with child:  # waits for its end, so one that hangs must be killed before
+        try:
             yield child
-    finally:
-        if child.poll() is None:
+        finally:
             child.kill()
-            child.wait()
 
 
 def messages(lines: list[str]) -> list[dict[str, Any]]:
