@@ -24,7 +24,7 @@ from edged.config.machine import inspect_machine
 from edged.config.schema import Config
 from edged.devices.cpu import CpuDevice
 from edged.errors import ConfigError, EdgedError, ExitCode
-from edged.memory import Budget, wanted_bytes
+from edged.memory import Budget, available_bytes, wanted_bytes
 from edged.messages import Event, Identity
 from edged.metrics import PipelineCounts, RegionUse, SinkCounts, Snapshot, SourceUse
 from edged.process import ask_on_signals, freeze_garbage, tuned_interpreter
@@ -84,7 +84,7 @@ class Daemon:
             raise ConfigError(config.file, found.problems)
         self.config = config
         self.identity = Identity(config.device.id, uuid.uuid4().hex)
-        self.device = CpuDevice(Budget(config.runtime.memory_budget))
+        self.device = CpuDevice(Budget(config.runtime.memory_budget, available_bytes))
         self.errors: list[EdgedError] = []
         self.hanging: tuple[str, ...] = ()  # units that did not stop in time, once it has ended
         self._inbox: queue.Queue[Happening] = queue.Queue(INBOX)

@@ -11,7 +11,6 @@ import numpy as np
 from edged import registry
 from edged.config.schema import ModelConfig
 from edged.devices.cpu import CpuDevice
-from edged.devices.cpu_stream import CpuStream
 from edged.engines.choose import make_engine
 from edged.frames import U8, Frame, FrameSpec, PixelFormat
 from edged.interfaces import Engine
@@ -33,9 +32,10 @@ def views_of(engine: Engine, region: Region) -> dict[str, TensorView]:
 
 
 def run_once(engine: Engine) -> None:
-    """One inference on zeros. Raises EngineError."""
-    region = Region("trial", wants_of(engine))
-    stream = CpuStream("trial")
+    """One inference on zeros. Raises EngineError, and MemoryRefused when its tensors fit nowhere."""
+    device = CpuDevice()
+    region = device.region("trial", wants_of(engine))
+    stream = device.stream(name="trial")
     try:
         execution = engine.bind(views_of(engine, region), region)
         execution.enqueue(stream)

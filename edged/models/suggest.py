@@ -88,4 +88,6 @@ def picture_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
 def class_count(parser: str, outputs: Sequence[TensorSpec]) -> int | None:
     """How many classes the outputs have, for parsers whose layout shows it."""
     axis, others = _CLASS_AXES.get(parser, (0, 0))
-    return outputs[0].shape[axis] - others if others else None
+    shape = outputs[0].shape if outputs else ()
+    # a parser that was named and does not fit is refused by its own check, which says what it needs
+    return shape[axis] - others if others and len(shape) > axis else None

@@ -145,6 +145,7 @@ def test_weights_in_other_files_are_packed(tmp_path: Path) -> None:
         (onnx_models.relu, ["--shape", "x=1,3"], ExitCode.MODEL, "four dimensions"),
         (onnx_models.relu, ["--parser", "yolx"], ExitCode.MODEL, "did you mean 'yolox'?"),
         (onnx_models.relu, ["--parser", "yolox"], ExitCode.MODEL, "parser 'yolox' needs"),
+        (onnx_models.mean_classes, ["--parser", "yolox"], ExitCode.MODEL, "parser 'yolox' needs"),
         (onnx_models.relu, ["--mean", "1,2"], ExitCode.CONFIG, "input.mean: has 2 values"),
         (onnx_models.relu, ["--labels", "/none"], ExitCode.MODEL, "coco80"),
         (onnx_models.relu, ["--name", "a b"], ExitCode.CONFIG, "name: expected `str`, got 'a b'"),

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from edged import registry
-from edged.errors import EdgedError
+from edged.assembly import REGISTERED
+from edged.errors import EdgedError, ModelError
 from edged.frames import Geometry
 from edged.models.load import load_model
 
@@ -74,3 +75,13 @@ def test_a_broken_one_says_so_and_built_in_names_stay() -> None:
     with pytest.raises(EdgedError, match="NoSuchClass"):
         registry.load("parsers", "broken")
     assert registry.load("parsers", "yolox").__module__ == "edged.parsers.yolox"
+
+
+@pytest.mark.usefixtures("installed")
+def test_one_that_cannot_be_built_is_named(heat_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(self: object, model: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(registry.load("parsers", "brightest"), "__init__", stumble)
+    with pytest.raises(ModelError, match="parser 'brightest' cannot be built: ZeroDivisionError: division"):
+        REGISTERED.parser(load_model(heat_model))
