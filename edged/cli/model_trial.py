@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from edged.models.model import Model
 from edged.parsers.base import Outputs, Parsed
 from edged.tensors import TensorView
 
+log = logging.getLogger(__name__)
 PICTURE = FrameSpec(640, 480, PixelFormat.BGR)
 
 
@@ -59,6 +61,13 @@ def verify(directory: Path, engine_kind: str = "auto") -> dict[str, Any]:
         parsed, run_ms = _picture_through(model, engine, parser)
     finally:
         engine.close()
+    if parsed.rejected:
+        log.warning(
+            "%s: warning: %d rows that the model gave for a drawn picture are no numbers or no boxes; "
+            "run it on a real one before you trust it",
+            directory,
+            parsed.rejected,
+        )
     return {
         "ok": True,
         "name": model.name,

@@ -236,3 +236,12 @@ def test_verify_refuses_what_is_wrong_with_one_exit_code(
         {"path": "input.pud", "message": "unknown key", "hint": "did you mean 'pad'?"}
     ]
     assert "does not exist" in verify("none")
+
+
+def test_what_the_engine_refuses_is_told_of_a_file_that_the_user_knows(tmp_path: Path, capsys: Capture) -> None:
+    file, target = onnx_models.unknown_op(tmp_path / "odd.onnx"), tmp_path / "m"
+    assert new(file, target) == ExitCode.ENGINE
+    err = capsys.readouterr().err
+    assert str(target / "model.onnx") in err
+    assert f".{target.name}-" not in err, "the folder that it was made in is gone"
+    assert not target.exists()
