@@ -238,7 +238,9 @@ def test_verify_refuses_what_is_wrong_with_one_exit_code(
     assert "does not exist" in verify("none")
 
 
-def test_what_the_engine_refuses_is_told_of_a_file_that_the_user_knows(tmp_path: Path, capsys: Capture) -> None:
+def test_what_the_engine_refuses_is_told_of_a_file_that_the_user_knows(
+    tmp_path: Path, capsys: Capture
+) -> None:
     file, target = onnx_models.unknown_op(tmp_path / "odd.onnx"), tmp_path / "m"
     assert new(file, target) == ExitCode.ENGINE
     err = capsys.readouterr().err
