@@ -219,7 +219,7 @@ class Daemon:
         """An event for the sinks, and a line where something is wrong, or right again."""
         self._announcer.event(news.unit, news.state, news.reason)
         if news.error is not None:
-            self._error(news.error)
+            self._error(news.error, "; it is tried again" if news.unit in self.core.recoveries else "")
         elif news.unit in self.core.recoveries and news.reason:
             log.warning("%s: running again %s", news.unit, news.reason)
 
@@ -271,10 +271,11 @@ class Daemon:
             self._error(EdgedError(f"{name} did not stop in time", hint="see the lines about it, if any"))
         return action.code
 
-    def _error(self, error: EdgedError) -> None:
+    def _error(self, error: EdgedError, then: str = "") -> None:
+        """`then`: what edged does about it."""
         self.errors.append(error)
         del self.errors[:-MAX_ERRORS]
-        log.error("%s", error)
+        log.error("%s%s", error, then)
 
 
 _STOP: dict[Kind, Callable[[Daemon], None]] = {
