@@ -81,11 +81,17 @@ class Assembly:
         sources = {n: makers.source(n, entry) for n, entry in config.sources.items() if n in used}
         self.pipelines = {n: self._pipeline(n, sources[p.source].live) for n, p in config.pipelines.items()}
         self._entries = {n: self._settled(n, entry, sources) for n, entry in config.models.items()}
-        self.sources = {s.name: s for s in (self._source(n, s) for n, s in sources.items())}
         self.runners = {r.name: r for name in config.models for r in self._instances(name)}
-        self.kinds.update(dict.fromkeys(self.sources, "source"))
+        self.sources = {s.name: s for s in (self._source(n, s) for n, s in sources.items())}
+        self.backoffs = {n: b for n, s in self.sources.items() if (b := s.source.backoff) is not None}
+        self.kinds.update({n: "camera" if n in self.backoffs else "source" for n in self.sources})
         self.kinds.update(dict.fromkeys(self.runners, "runner"))
         self.kinds.update({f"pipeline {n}": "pipeline" for n in self.pipelines})
+        # the units that each pipeline stands on, its source first
+        self.needs = {
+            n: (f"source {p.config.source}", *(r.name for r in self._runners_of(p)))
+            for n, p in self.pipelines.items()
+        }
 
     def _sink(self, name: str, entry: Backend) -> SinkWorker:
         unit = f"sink {name}"
@@ -120,20 +126,24 @@ class Assembly:
         live = any(sources[p.source].live for p in self._config.pipelines.values() if p.model == name)
         return replace(entry, in_flight=1 if live else 2)
 
+    def _runners_of(self, pipeline: Pipeline) -> list[Runner]:
+        return [r for r in self.runners.values() if r.model == pipeline.config.model]
+
     def _source(self, name: str, source: Source) -> SourceUnit:
-        pipelines = [p for p in self.pipelines.values() if p.config.source == name]
-        models = [self._entries[p.config.model] for p in pipelines]
+        runners = {p: self._runners_of(p) for p in self.pipelines.values() if p.config.source == name}
+        models = [self._entries[p.config.model] for p in runners]
         # one is being filled, a camera's driver holds extra ones; each pipeline has one in its mailbox and some
         # on the device
         slots = (
             1 + getattr(source, "extra_slots", 0) + sum(1 + (m.in_flight or 1) * m.instances for m in models)
         )
-        return SourceUnit(f"source {name}", source, self._device, pipelines, slots, self._post)
+        return SourceUnit(f"source {name}", source, self._device, runners, slots, self._post)
 
     def _instances(self, name: str) -> list[Runner]:
         """The runners of a model; none when no pipeline uses it."""
         entry, model = self._entries[name], self._models[name]
-        if not any(p.config.model == name for p in self.pipelines.values()):
+        pipelines = [p for p in self.pipelines.values() if p.config.model == name]
+        if not pipelines:
             return []
         return [
             Runner(
@@ -143,6 +153,7 @@ class Assembly:
                 partial(self._makers.engine, model, entry),
                 partial(self._makers.parser, model),
                 model.input,
+                pipelines,
                 self._bells[name],
                 self._post,
                 in_flight=entry.in_flight or 1,

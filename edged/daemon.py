@@ -11,23 +11,40 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+import msgspec
+
 from edged.announcer import Announcer
 from edged.assembly import REGISTERED, Assembly, Makers
+from edged.board import Board
 from edged.config.machine import inspect_machine
 from edged.config.schema import Config
 from edged.devices.cpu import CpuDevice
 from edged.errors import ConfigError, EdgedError, ExitCode
 from edged.memory import Budget, wanted_bytes
 from edged.messages import Event, Identity
-from edged.metrics import RegionUse, SinkCounts, Snapshot
+from edged.metrics import PipelineCounts, RegionUse, SinkCounts, Snapshot, SourceUse
 from edged.process import ask_on_signals, freeze_garbage, tuned_interpreter
 from edged.sinks.worker import SinkWorker
 from edged.sources.unit import SourceUnit
-from edged.supervisor import Admitted, Asked, Core, Exit, Happening, Kind, Stop, Tick
+from edged.supervisor import (
+    Action,
+    Admit,
+    Admitted,
+    Again,
+    Asked,
+    Core,
+    Exit,
+    Go,
+    Happening,
+    Kind,
+    Stop,
+    Tell,
+    Tick,
+)
 from edged.units import Report, Unit
 
 TICK_S = 0.2
@@ -85,13 +102,11 @@ class Daemon:
         )
         self.sinks, self.pipelines = parts.sinks, parts.pipelines
         self.runners, self.sources = parts.runners, parts.sources
-        self.core = Core(parts.kinds)
+        self.units: dict[str, Unit] = {**self.sources, **self.runners}
+        self.core = Core(parts.kinds, parts.backoffs)
+        self.board = Board(self.pipelines, parts.needs)
         offers = [worker.offer for worker in self.sinks.values()]
-        self._announcer = Announcer(self.identity, offers, self.pipelines, on_event)
-
-    @property
-    def units(self) -> tuple[Unit, ...]:
-        return (*self.sources.values(), *self.runners.values())
+        self._announcer = Announcer(self.identity, offers, on_event)
 
     # Any thread.
 
@@ -107,20 +122,31 @@ class Daemon:
         self.post(Asked(why))
 
     def snapshot(self) -> Snapshot:
-        regions = {}
-        for u in (*self.sources.values(), *self.runners.values()):
-            if u.region is not None:
-                slots = u.slots if isinstance(u, SourceUnit) else None
-                use = (0, 0) if slots is None else (len(slots), slots.high_water)
-                regions[u.name] = RegionUse(u.region.nbytes, u.region.used_bytes, *use)
         now = time.monotonic() if self._ended is None else self._ended
         return Snapshot(
             at=time.time_ns(),
             wall_s=0.0 if self._began is None else now - self._began,
-            pipelines={n: p.counts() for n, p in self.pipelines.items()},
+            pipelines={n: self._counts(n) for n in self.pipelines},
+            sources={n.removeprefix("source "): self._source_use(u) for n, u in self.sources.items()},
             sinks={n: _sink_counts(self.core.phases[f"sink {n}"], w) for n, w in self.sinks.items()},
-            regions=regions,
+            regions={k: v for u in self.units.values() for k, v in _region_uses(u).items()},
             errors=tuple(str(e) for e in self.errors),
+        )
+
+    def _counts(self, pipeline: str) -> PipelineCounts:
+        health = self.board.healths[pipeline]
+        counts = self.pipelines[pipeline].counts()
+        return msgspec.structs.replace(counts, state=health.state, reason=health.reason)
+
+    def _source_use(self, unit: SourceUnit) -> SourceUse:
+        recovery, spec = self.core.recoveries.get(unit.name), unit.spec
+        down = self.core.phases[unit.name] == "faulted" or (recovery is not None and recovery.down)
+        return SourceUse(
+            state="faulted" if down else self.core.phases[unit.name],
+            reason=self.core.reasons[unit.name] if down else "",
+            frame="" if spec is None else f"{spec.width}x{spec.height} {spec.format.value}",
+            faults=0 if recovery is None else recovery.faults,
+            facts=dict(getattr(unit.source, "facts", {})),
         )
 
     # The main thread.
@@ -132,11 +158,11 @@ class Daemon:
             try:
                 for worker in self.sinks.values():
                     worker.start()
-                for unit in self.units:
+                for unit in self.units.values():
                     unit.start()
                 return self._loop(asked)
             except BaseException:  # a defect here: let nobody go on without a supervisor
-                for unit in self.units:
+                for unit in self.units.values():
                     unit.stop()
                 for pipeline in self.pipelines.values():
                     pipeline.drop()
@@ -178,35 +204,53 @@ class Daemon:
 
     def _do(self, now: float, happening: Happening) -> ExitCode | None:
         """One thing that happened and all that follows from it; the exit code when that is the end."""
-        if isinstance(happening, Report):
-            self._hear(happening)
-        for action in self.core.step(now, happening):
-            if isinstance(action, Exit):
-                return self._exit(action)
-            if isinstance(action, Stop):
-                self._stop(action)
-            elif (code := self._do(now, self._admit())) is not None:
+        actions = self.core.step(now, happening)
+        for action in actions:  # causes are told before what follows from them
+            if isinstance(action, Tell):
+                self._tell(action)
+        for change in self.board.look(now, self.core):
+            self._announcer.event(f"pipeline {change.pipeline}", change.now.state, change.now.reason)
+            self._announcer.state("online", self.board.healths)
+        for action in actions:
+            code = self._act(now, action)
+            if code is not None:
                 return code
         return None
 
-    def _admit(self) -> Admitted:
-        """Add up every region, refuse with figures, or let all units go."""
-        specs = {p: s.spec for s in self.sources.values() for p in s.pipelines if s.spec is not None}
+    def _act(self, now: float, action: Action) -> ExitCode | None:
+        match action:
+            case Admit(units=units):
+                return self._do(now, self._admit(units))
+            case Go(unit=unit):
+                self.units[unit].go()
+            case Again(unit=unit, afresh=afresh):
+                self.units[unit].again(afresh=afresh)
+            case Stop():
+                self._stop(action)
+            case Exit():
+                return self._exit(action)
+        return None
+
+    def _tell(self, news: Tell) -> None:
+        """An event for the sinks, and a line where something is wrong, or right again."""
+        self._announcer.event(news.unit, news.state, news.reason)
+        if news.error is not None:
+            self._error(news.error)
+        elif news.unit in self.core.recoveries and news.reason:
+            log.warning("%s: running again %s", news.unit, news.reason)
+
+    def _admit(self, units: Sequence[str]) -> Admitted:
+        """Add up the regions of all units that opened; refused with figures, or let go (see Core)."""
         try:
-            plans = {s.name: wanted_bytes(s.plan()) for s in self.sources.values()}
-            for r in self.runners.values():
-                mine = {p: specs[p] for p in self.pipelines.values() if p.config.model == r.model}
-                plans[r.name] = wanted_bytes(r.plan(mine))
+            plans = {o: wanted_bytes(w) for u in units for o, w in self.units[u].plan().items()}
             self.device.budget.admit_all(plans)
         except EdgedError as e:
-            self._hear(Report("daemon", "faulted", e))
+            self._error(e)
             return Admitted(e)
         for owner, nbytes in plans.items():  # each unit admits its own when it allocates
             self.device.budget.give_back(owner, nbytes)
         freeze_garbage()
         self._began = time.monotonic()
-        for unit in self.units:
-            unit.go()
         return Admitted()
 
     def _stop(self, action: Stop) -> None:
@@ -225,7 +269,7 @@ class Daemon:
             r.stop()
 
     def _stop_sinks(self) -> None:
-        self._announcer.state("offline")
+        self._announcer.state("offline", self.board.healths)
         for name, worker in self.sinks.items():
             # a thread each: a sink that hangs must not cost the others their time
             stop = threading.Thread(target=self._stop_sink, args=(name, worker), daemon=True)
@@ -243,12 +287,6 @@ class Daemon:
             self._error(EdgedError(f"{name} did not stop in time", hint="see the lines about it, if any"))
         return action.code
 
-    def _hear(self, report: Report) -> None:
-        """Tell it on."""
-        if report.error is not None:
-            self._error(report.error)
-        self._announcer.report(report)
-
     def _error(self, error: EdgedError) -> None:
         self.errors.append(error)
         del self.errors[:-MAX_ERRORS]
@@ -257,11 +295,21 @@ class Daemon:
 
 _STOP: dict[Kind, Callable[[Daemon], None]] = {
     "source": Daemon._stop_sources,
+    "camera": lambda _: None,  # with "source"
     "runner": Daemon._stop_runners,
     "sink": Daemon._stop_sinks,
     "remote-sink": lambda _: None,  # with "sink"
     "pipeline": lambda _: None,  # it has no thread
 }
+
+
+def _region_uses(unit: Unit) -> dict[str, RegionUse]:
+    uses = {}
+    for owner, region in unit.regions.items():
+        slots = unit.slots if isinstance(unit, SourceUnit) and owner == unit.name else None
+        use = (0, 0) if slots is None else (len(slots), slots.high_water)
+        uses[owner] = RegionUse(region.nbytes, region.used_bytes, *use)
+    return uses
 
 
 def _sink_counts(state: str, w: SinkWorker) -> SinkCounts:

@@ -76,6 +76,11 @@ class Source(Protocol):
         """How a source that failed is tried again (a camera); None: its fault is its end (a file)."""
         ...
 
+    @property
+    def max_size(self) -> tuple[int, int] | None:
+        """Width and height that pictures have at most, however often it is opened; None: not promised."""
+        ...
+
     def open(self) -> FrameSpec:
         """Negotiate only; no frame is read into memory of ours."""
         ...

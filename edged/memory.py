@@ -101,6 +101,7 @@ class Region:
 
     def __init__(self, owner: str, wants: Sequence[Want], on_close: Callable[[], None] | None = None) -> None:
         self.owner = owner
+        self.wants = tuple(wants)
         self.nbytes = wanted_bytes(wants)
         self.frozen = False
         self._on_close = on_close
@@ -141,6 +142,10 @@ class Region:
 
     def freeze(self) -> None:
         self.frozen = True
+
+    @property
+    def is_open(self) -> bool:
+        return self._map is not None
 
     def close(self) -> None:
         """Free everything. Idempotent. The mapping itself goes when the last numpy view does."""

@@ -108,19 +108,29 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
     tensors: dict[str, Tensor] | None = None
 
 
+class PipelineState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whether a pipeline looks: running and degraded do, starting, faulted, paused and stopped do not (health.py)."""
+
+    state: Literal["starting", "running", "degraded", "faulted", "paused", "stopped"]
+    reason: str = ""
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="state", tag_field="type"):
-    """A device's birth (`online`) and its Last Will (`offline`); retained on MQTT."""
+    """A device's birth (`online`), changes of its pipelines, and its Last Will (`offline`); retained on MQTT.
+
+    No result from a pipeline that looks means that nothing was taken yet; from one that does not look, nothing.
+    """
 
     schema: Literal[1] = 1
     device: str
     session_id: str
     state: Literal["online", "offline"]
     at: int
-    pipelines: dict[str, str] = {}
+    pipelines: dict[str, PipelineState] = {}
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="event", tag_field="type"):
-    """A change of state: what (`unit`), from where to where, and why."""
+    """A change of state, or a new reason for the same: what (`unit`), from where to where, and why."""
 
     schema: Literal[1] = 1
     device: str

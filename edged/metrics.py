@@ -63,7 +63,7 @@ class Histogram:
 
 
 class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """offered = inferred + dropped + failed, once the pipeline is drained.
+    """offered = inferred + dropped + failed, once the pipeline is drained. `state`, `reason`: see health.py.
 
     `lost` are pictures the source missed before they were offered (no free slot, driver). `stages`:
     wait (capture to runner), infer (launch to completion: preprocess and engine), preprocess and engine
@@ -73,6 +73,7 @@ class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     model: str
     state: str
+    reason: str = ""
     offered: int
     dropped: int
     inferred: int
@@ -82,6 +83,20 @@ class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
     detections: int
     fps: float
     stages: Mapping[str, Quantiles]
+
+
+class SourceUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a source delivers and how it got there.
+
+    state: of its unit. frame: "1280x720 NV12", "" until opened. faults: since the start. facts: what was negotiated
+    and chosen, and why, in words.
+    """
+
+    state: str
+    reason: str = ""
+    frame: str = ""
+    faults: int = 0
+    facts: Mapping[str, str] = {}
 
 
 class SinkCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +125,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     wall_s: float
     pipelines: Mapping[str, PipelineCounts]
+    sources: Mapping[str, SourceUse]
     sinks: Mapping[str, SinkCounts]
     regions: Mapping[str, RegionUse]
     errors: tuple[str, ...] = ()

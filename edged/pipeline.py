@@ -29,6 +29,7 @@ from edged.parsers.base import Parsed
 from edged.tracking.tracker import Tracker
 from edged.units import Report
 
+SMOOTH = 0.2  # weight of the newest of the gaps between results
 Offer = Callable[[Message], None]
 Ending = Literal["ended", "faulted"]
 STAGES = ("wait", "preprocess", "engine", "infer", "parse", "age")
@@ -99,6 +100,8 @@ class Pipeline:
         self._started_ns = 0
         self._last_ns = 0
         self.last_result: tuple[int, Verdict] | None = None  # CLOCK_MONOTONIC ns, and what was thought of it
+        self._resumed = True  # no result yet since frames began to come
+        self.usual_gap_s: float | None = None  # between two results, smoothed; None: not known yet
         self.inferred = 0
         self.failed = 0
         self.rejected = 0
@@ -108,9 +111,15 @@ class Pipeline:
     # In the source's thread.
 
     def begin(self) -> None:
-        """Frames will come."""
+        """Frames will come, for the first time or after a fault of the source: a picture of a new stream is next.
+
+        Objects are new, and so is the count of frames.
+        """
         with self._lock:
-            self._say("running")
+            self._last_seq = -1
+            self._resumed = True
+            if self._tracker is not None:
+                self._tracker.reset()
 
     def offer(self, frame: Frame, timeout_s: float) -> bool:
         """Put a frame into the mailbox (see Mailbox.put); gaps in `seq` are what the source lost."""
@@ -188,7 +197,7 @@ class Pipeline:
             return
         look = job.frame.tags.get("look")
         verdict = GOOD if look is None else judge(look, self.config.health)
-        self.last_result = (time.monotonic_ns(), verdict)
+        self._note(time.monotonic_ns(), verdict)
         if self._tracker is not None and verdict.shows:
             self._track(self._tracker, parsed, job.frame)
         result = self._result(job, parsed, verdict)
@@ -202,6 +211,19 @@ class Pipeline:
         self._count_times(job, time.monotonic_ns())
         if self.on_result is not None:
             self.on_result(job, result)
+
+    def _note(self, now: int, verdict: Verdict) -> None:
+        """For whoever judges the pipeline's health."""
+        if self.last_result is None:
+            self._say("running")
+        elif not self._resumed:
+            gap_s, usual = (now - self.last_result[0]) / 1e9, self.usual_gap_s
+            if usual is None:
+                self.usual_gap_s = gap_s
+            else:  # a long one is a stall, not a habit
+                self.usual_gap_s = usual + SMOOTH * (min(gap_s, 4 * usual) - usual)
+        self._resumed = False
+        self.last_result = (now, verdict)
 
     def _count_times(self, job: Job, now: int) -> None:
         captured = job.frame.captured_mono_ns
@@ -293,13 +315,6 @@ class Pipeline:
         ]
 
     # In any thread.
-
-    def reset(self) -> None:
-        """Its source was opened again: objects are new, and so is the count of frames."""
-        with self._lock:
-            self._last_seq = -1
-            if self._tracker is not None:
-                self._tracker.reset()
 
     def counts(self) -> PipelineCounts:
         """All counts at one moment; quantiles are read after it, without holding up a runner."""

@@ -1,7 +1,8 @@
 """The stage loop, the only place where stages meet: mailbox → preprocess → engine → decode → pipeline.
 
 One runner is one instance of a model: its thread, its stream, its engine and tensors. It serves the
-mailboxes of N pipelines. On completion of job k it takes the freshest frame, launches it, and only then
+mailboxes of N pipelines; how a pipeline's frames become the model's input is set by the thread of its source
+(`fit`), which knows them. On completion of job k it takes the freshest frame, launches it, and only then
 parses k, so that one job is on the device while another is parsed. `in_flight = 2` queues one ahead.
 """
 
@@ -33,6 +34,7 @@ class Ticket:
     views: Mapping[str, TensorView]
     execution: Execution
     job: Job | None = None  # from launch until its pipeline has it back
+    preprocess: Preprocess | None = None  # the job's
     reading: bool = False  # the device may still read the frame: its lease is held
     start: Event | None = None
     ready: Event | None = None  # the input is filled
@@ -40,7 +42,10 @@ class Ticket:
 
 
 class Runner(Unit):
-    """See the module. `model` is its name in the configuration; `make_*` are called in the runner's thread."""
+    """See the module. `model` is its name in the configuration; `make_*` are called in the runner's thread.
+
+    It serves every pipeline of `pipelines`, in turn.
+    """
 
     def __init__(
         self,
@@ -50,6 +55,7 @@ class Runner(Unit):
         make_engine: Callable[[], Engine],
         make_parser: Callable[[], Parser],
         image: ImageInput,
+        pipelines: Sequence[Pipeline],
         bell: Bell,
         post: Callable[[Report], None],
         *,
@@ -70,29 +76,29 @@ class Runner(Unit):
         self._tickets: list[Ticket] = []
         self._free: deque[Ticket] = deque()
         self._flying: deque[Ticket] = deque()
-        self._pipelines: tuple[Pipeline, ...] = ()
-        self._preprocess: dict[Pipeline, Preprocess] = {}
-        self._wants: Sequence[Want] = ()
+        self._pipelines = tuple(pipelines)
+        self._preprocess: dict[Pipeline, Preprocess] = {}  # entries change while no frame of theirs is about
         self._turn = 0
         self._closing = ExitStack()
 
-    # Planning, in the supervisor's thread, between "prepared" and go().
+    # In any thread, once prepared.
 
-    def plan(self, specs: Mapping[Pipeline, FrameSpec]) -> Sequence[Want]:
-        """Say whom to serve and what their sources deliver; returns what the runner will allocate."""
+    def plan(self) -> dict[str, Sequence[Want]]:
+        """What the runner will allocate: its tensors, a set a ticket, and the engine's workspace."""
         assert self._engine is not None
-        self._pipelines = tuple(specs)
-        target = self._input_spec()
-        self._preprocess = {
-            p: self._device.preprocessor(f"{p.name}.", spec, target, self._image) for p, spec in specs.items()
-        }
         tensors = (*self._engine.inputs, *self._engine.outputs)
         wants = [Want.tensor(t, f"ticket{i}.{t.name}") for i in range(self.in_flight + 1) for t in tensors]
-        wants += self._engine.wants()
-        for preprocess in self._preprocess.values():
-            wants += preprocess.wants()
-        self._wants = wants
-        return wants
+        return {self.name: [*wants, *self._engine.wants()]}
+
+    def preprocessor(self, name: str, spec: FrameSpec) -> Preprocess:
+        """A way, not yet bound, from frames of `spec` to the model's input: for `fit`. ModelError if there is none."""
+        return self._device.preprocessor(name, spec, self._input_spec(), self._image)
+
+    # In the thread of a pipeline's source, while no frame of the pipeline is about.
+
+    def fit(self, pipeline: Pipeline, preprocess: Preprocess) -> None:
+        """From now on frames of `pipeline` come in through `preprocess`, which is bound and stays so."""
+        self._preprocess[pipeline] = preprocess
 
     def _input_spec(self) -> TensorSpec:
         assert self._engine is not None
@@ -115,6 +121,7 @@ class Runner(Unit):
 
     def work(self) -> None:
         self._allocate()
+        self.say_running()
         while True:
             self._fill()
             if self._flying:
@@ -135,14 +142,12 @@ class Runner(Unit):
     def _allocate(self) -> None:
         engine = self._engine
         assert engine is not None
-        self.region = region = self._device.region(self.name, self._wants)
-        self._closing.callback(region.close)
+        region = self.allocate(self._device, self.plan())[self.name]
+        self._closing.callback(self.free)
         self._closing.callback(self._give_back)
         self._stream = stream = self._device.stream(self._priority, f"{self.name} stream")
         # first of all when closing: from then on nothing reads a frame or writes a tensor
         self._closing.callback(stream.close)
-        for preprocess in self._preprocess.values():
-            preprocess.bind(region)
         for i in range(self.in_flight + 1):
             views = {
                 t.name: region.tensor(t, f"ticket{i}.{t.name}") for t in (*engine.inputs, *engine.outputs)
@@ -198,10 +203,11 @@ class Runner(Unit):
         stream = self._stream
         assert stream is not None
         ticket.job, ticket.reading = job, True
+        ticket.preprocess = preprocess = self._preprocess[job.pipeline]
         self._flying.append(ticket)
         job.launched_ns = time.monotonic_ns()
         ticket.start = stream.record()
-        self._preprocess[job.pipeline].enqueue(job.frame, ticket.views[self._image.tensor], 0, stream)
+        preprocess.enqueue(job.frame, ticket.views[self._image.tensor], 0, stream)
         ticket.ready = stream.record()
         ticket.execution.enqueue(stream)
         ticket.done = stream.record()
@@ -215,7 +221,8 @@ class Runner(Unit):
         ticket.reading = False
         job.frame.release()
         self._fill()  # the device first, then the parsing
-        parsed = self._parse(ticket, self._preprocess[job.pipeline])
+        assert ticket.preprocess is not None
+        parsed = self._parse(ticket, ticket.preprocess)
         ticket.job = None
         self._free.append(ticket)
         job.pipeline.complete(job, parsed)

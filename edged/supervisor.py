@@ -3,19 +3,23 @@
     booting ──all opened──► admitting ──► running ──► draining: sources, then runners, then sinks ──► over
        └─ a unit faulted ───────┴── refused ──┴── signal, end of input, fault ──┘
 
-The daemon (daemon.py) feeds it events and does what it says.
+A camera that fails, at boot or later, is tried again (recovery.py) and keeps nobody waiting. The daemon (daemon.py)
+feeds it events and does what it says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from edged.backoff import Backoff
 from edged.errors import EdgedError, ExitCode
+from edged.recovery import Recovery
 from edged.units import Report
 
-Kind = Literal["source", "runner", "sink", "remote-sink", "pipeline"]
+Kind = Literal["source", "camera", "runner", "sink", "remote-sink", "pipeline"]
 Phase = Literal["booting", "admitting", "running", "draining", "over"]
 
 
@@ -43,7 +47,34 @@ Happening = Report | Admitted | Asked | Tick
 
 @dataclass(frozen=True, slots=True)
 class Admit:
-    """Add up the regions of all units, refuse or let them go."""
+    """Add up the regions of these units, and refuse or say that they fit."""
+
+    units: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """Let a unit work."""
+
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Let a unit that failed try again; `afresh`: with new memory."""
+
+    unit: str
+    afresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """News of a unit: its phase, or "looping"."""
+
+    unit: str
+    state: str
+    reason: str = ""
+    error: EdgedError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +93,15 @@ class Exit:
     hanging: tuple[str, ...] = ()
 
 
-Action = Admit | Stop | Exit
+Action = Admit | Go | Again | Tell | Stop | Exit
 
-Verdict = Literal["refuse to start", "end", "lose it", "it retries"]
+Verdict = Literal["refuse to start", "end", "lose it", "try again", "it retries"]
 
 # What a fault of a unit means: while booting, and later. A sink's worker retries by itself; at boot only a
 # remote sink may be down (a robot starts without its broker, but not with its socket taken).
 FAULTS: dict[Kind, tuple[Verdict, Verdict]] = {
     "source": ("refuse to start", "lose it"),
+    "camera": ("try again", "try again"),
     "runner": ("refuse to start", "end"),
     "sink": ("refuse to start", "it retries"),
     "remote-sink": ("it retries", "it retries"),
@@ -79,21 +111,38 @@ FAULTS: dict[Kind, tuple[Verdict, Verdict]] = {
 # that hangs must not cost the others their orderly end. The process is to be gone after 5 s; the rest is for
 # the interpreter. Sources come first, so that runners finish what was accepted and sinks publish it.
 STAGES: tuple[tuple[tuple[Kind, ...], float], ...] = (
-    (("source",), 2.0),
+    (("source", "camera"), 2.0),
     (("runner",), 2.8),
     (("sink", "remote-sink"), 4.4),
 )
 
 
-class Core:
-    """The state of the whole: `kinds` maps each unit's name to its kind. Used by one thread."""
+CAMERA_S = 3.0  # how long boot waits for a camera that takes its time to open
+MOST_TOLD = 16  # different complaints of one unit between two changes of its state
 
-    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+
+class Core:
+    """The state of the whole. `kinds`: each unit's kind; `backoffs`: of each camera. Used by one thread.
+
+    `phases` is what each unit said last, `reasons` why it failed last. `chance`: random numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        kinds: Mapping[str, Kind],
+        backoffs: Mapping[str, Backoff] | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self.kinds = dict(kinds)
         self.phase: Phase = "booting"
         self.phases: dict[str, str] = dict.fromkeys(kinds, "starting")
+        self.reasons: dict[str, str] = {}
+        self.recoveries = {u: Recovery(u, b) for u, b in (backoffs or {}).items()}
         self.code = ExitCode.OK
         self.why = ""  # why it ends
+        self._chance = chance
+        self._told: dict[str, tuple[str, set[str]]] = {}  # the state, and the complaints in it
+        self._began: float | None = None
         self._stopped: set[str] = set()
         self._stage = 0  # of STAGES, while draining
         self._since = 0.0  # when draining began
@@ -102,10 +151,13 @@ class Core:
     @property
     def waiting_for(self) -> tuple[str, ...]:
         """Units that have neither opened nor failed yet."""
-        return tuple(u for u in self._of("source", "runner", "sink", "remote-sink") if self._is_starting(u))
+        return tuple(
+            u for u in self._of("source", "camera", "runner", "sink", "remote-sink") if self._is_starting(u)
+        )
 
     def step(self, now: float, event: Happening) -> list[Action]:
         """Actions are to be done in order. `now`: seconds of a clock that never goes back."""
+        self._began = now if self._began is None else self._began
         match event:
             case Report():
                 return self._report(now, event)
@@ -114,7 +166,7 @@ class Core:
             case Asked(why=why):
                 return self._drain(now, why)
             case Tick():
-                return self._advance(now)
+                return [*self._try_again(now), *self._go_on(now)]
 
     def _report(self, now: float, r: Report) -> list[Action]:
         kind = self.kinds[r.unit]
@@ -122,25 +174,86 @@ class Core:
             self._stopped.add(r.unit)
         else:
             self.phases[r.unit] = r.phase
+        if r.error is not None:
+            self.reasons[r.unit] = r.error.message
+        actions: list[Action] = list(self._news(now, r))
+        if r.phase == "prepared" and kind == "camera" and self.phase == "running":
+            actions.append(Go(r.unit))
         if r.error is None:
-            return self._go_on(now)
+            return [*actions, *self._go_on(now)]
         verdict = FAULTS[kind][self.phase not in ("booting", "admitting")]
-        if verdict != "it retries" and self.code is ExitCode.OK:
+        if verdict not in ("it retries", "try again") and self.code is ExitCode.OK:
             self.code = r.error.exit_code
-        return self._drain(now, f"{r.unit} failed", drop=True) if verdict == "end" else self._go_on(now)
+        if verdict == "end":
+            return [*actions, *self._drain(now, f"{r.unit} failed", drop=True)]
+        return [*actions, *self._go_on(now)]
+
+    def _news(self, now: float, r: Report) -> list[Tell]:
+        """What is to be told of a report: a new state, or a new complaint in the same. Pipelines: see board.py."""
+        if r.phase == "stopped" or self.kinds[r.unit] == "pipeline":
+            return []
+        state, error, reason = str(r.phase), r.error, ""
+        recovery = self.recoveries.get(r.unit)
+        if recovery is not None and error is not None:
+            looped = recovery.looping
+            error = recovery.fault(now, error, self._chance())
+            if error is None:
+                return []
+            state = "looping" if recovery.looping != looped else state
+        elif recovery is not None and r.phase == "running":
+            up = recovery.up(now)
+            if up is None:
+                return []
+            reason = up
+        elif recovery is not None and recovery.down:
+            return []  # that it opened proves nothing
+        return self._tell(Tell(r.unit, state, error.message if error else reason, error))
+
+    def _tell(self, news: Tell) -> list[Tell]:
+        """Unless it was told already."""
+        state, complaints = self._told.get(news.unit, ("", set()))
+        if state != news.state:
+            self._told[news.unit] = (news.state, {news.reason})
+            return [news]
+        if news.error is None or news.reason in complaints or len(complaints) >= MOST_TOLD:
+            return []
+        complaints.add(news.reason)
+        return [news]
+
+    def _try_again(self, now: float) -> list[Action]:
+        """What is due of the cameras that failed, and which of them have stopped coming and going."""
+        if self.phase in ("draining", "over"):
+            return []
+        actions: list[Action] = []
+        for unit, recovery in self.recoveries.items():
+            if recovery.due(now):
+                actions.append(Again(unit, recovery.afresh))
+            if recovery.settled(now):
+                now_it_is = ("faulted", self.reasons[unit]) if recovery.down else ("running", "steadily")
+                actions += self._tell(Tell(unit, *now_it_is))
+        return actions
 
     def _go_on(self, now: float) -> list[Action]:
         """What follows from how things are."""
-        if self.phase == "booting" and not self.waiting_for:  # all have said what is wrong, if anything is
+        if self.phase == "booting" and not self._waited_for(
+            now
+        ):  # all have said what is wrong, if anything is
             if self.code is not ExitCode.OK:
                 return self._drain(now, "it could not start")
             self.phase = "admitting"
-            return [Admit()]
+            return [Admit(self._prepared())]
         if self.phase == "running" and all(
             self.phases[p] in ("ended", "faulted") for p in self._of("pipeline")
         ):
             return self._drain(now, "every pipeline has ended")
         return self._advance(now)
+
+    def _waited_for(self, now: float) -> bool:
+        patient = self._began is None or now - self._began < CAMERA_S
+        return any(patient or self.kinds[u] != "camera" for u in self.waiting_for)
+
+    def _prepared(self) -> tuple[str, ...]:
+        return tuple(u for u in self.phases if self.phases[u] == "prepared" and u not in self._stopped)
 
     def _admitted(self, now: float, error: EdgedError | None) -> list[Action]:
         if self.phase != "admitting":
@@ -150,7 +263,7 @@ class Core:
         if self.code is not ExitCode.OK:
             return self._drain(now, "it could not start")
         self.phase = "running"
-        return self._go_on(now)
+        return [*(Go(u) for u in self._prepared()), *self._go_on(now)]
 
     def _drain(self, now: float, why: str, *, drop: bool = False) -> list[Action]:
         """Begin to end, unless it is ending. Frames that wait are finished, if not `drop` and if time allows."""

@@ -2,10 +2,11 @@
 
 Life, as the supervisor sees it through reports:
 
-    start() ─► prepare ─► "prepared" ─► go() ─► "running" ─► "ended"
-                  └──────────── fault ───────────┴─► "faulted" (its error)       always last: "stopped"
+    start() ─► prepare ─► "prepared" ─► go() ─► work, "running" ─► "ended"
+       ┌─►        └──────────── fault ───────────┴─► "faulted" (its error)       always last: "stopped"
+       └──────────── again() ◄── let_go ◄─────────────┘   if it `recovers`
 
-Only the unit's thread opens and closes; others call `start`, `go` and `stop`.
+Only the unit's thread opens and closes; others call `start`, `go`, `again` and `stop`.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from edged.errors import EdgedError
-from edged.memory import Region
+from edged.interfaces import Device
+from edged.memory import Region, Want
 
 Phase = Literal["prepared", "running", "ended", "faulted", "stopped"]
+Plan = Mapping[str, Sequence[Want]]  # by the owner's name: a region each
 log = logging.getLogger(__name__)
 
 
@@ -34,14 +37,17 @@ class Report:
 
 
 class Unit(ABC):
-    """Base of SourceUnit and Runner. Subclasses fill in three steps, all run in the unit's thread."""
+    """Base of SourceUnit and Runner. Subclasses fill in the steps, all run in the unit's thread."""
 
     def __init__(self, name: str, post: Callable[[Report], None]) -> None:
         self.name = name
         self.error: EdgedError | None = None  # why it failed; read by `release`, and by others once stopped
-        self.region: Region | None = None  # what it allocated; its figures stay readable once closed
+        self.regions: dict[str, Region] = {}  # what it allocated; figures stay readable once closed
         self._post = post
         self._go = threading.Event()
+        self._again = threading.Event()
+        self._afresh = False
+        self._defect = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
 
@@ -50,8 +56,21 @@ class Unit(ABC):
         """Open or load; learn what memory is wanted. May be slow."""
 
     @abstractmethod
+    def plan(self) -> Plan:
+        """What `work` will allocate. In any thread, once prepared."""
+
+    @abstractmethod
     def work(self) -> None:
-        """Allocate what was admitted, then work until done or `stopping`."""
+        """Allocate what was planned, say "running" (`say_running`) once it does, and work until done or `stopping`."""
+
+    @property
+    def recovers(self) -> bool:
+        """Whether a fault is followed by another try instead of the end."""
+        return False
+
+    def let_go(self) -> None:
+        """After a fault that is not the end: close what failed. Memory may stay."""
+        raise NotImplementedError
 
     @abstractmethod
     def release(self) -> None:
@@ -68,36 +87,89 @@ class Unit(ABC):
         """Memory is admitted: work."""
         self._go.set()
 
+    def again(self, *, afresh: bool = False) -> None:
+        """Prepare once more after a fault. `afresh`: with new memory."""
+        self._afresh = afresh
+        self._again.set()
+
     def stop(self) -> None:
         """Ask the unit to end; it reports "stopped" when it has."""
         self._stop.set()
         self._go.set()
+        self._again.set()
 
     def join(self, timeout_s: float) -> bool:
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _main(self) -> None:
+    # For subclasses, in the unit's thread.
+
+    def say_running(self) -> None:
+        self._post(Report(self.name, "running"))
+
+    def allocate(self, device: Device, plan: Plan) -> dict[str, Region]:
+        """A region for every owner of `plan` that has none open: those are returned. MemoryRefused: none is left."""
+        made = {}
         try:
-            self.prepare()
-            self._post(Report(self.name, "prepared"))
-            self._go.wait()
-            if not self.stopping:
-                self._post(Report(self.name, "running"))
-                self.work()
-                self._post(Report(self.name, "ended"))
-        except BaseException as e:  # a thread keeps its failure for its owner, whatever it is
-            self._fault(e)
+            for owner, wants in plan.items():
+                if owner not in self.regions or not self.regions[owner].is_open:
+                    made[owner] = device.region(owner, wants)
+                    self.regions = {**self.regions, owner: made[owner]}  # others may be reading the old table
+        except BaseException:
+            self.free()
+            raise
+        return made
+
+    def free(self) -> None:
+        """Close all regions."""
+        for region in self.regions.values():
+            region.close()
+
+    def _main(self) -> None:
+        while not self._tried() and self.recovers and self._rested():
+            pass
         try:
             self.release()
         except BaseException as e:
             self._fault(e)
         self._post(Report(self.name, "stopped"))
 
+    def _tried(self) -> bool:
+        """From opening to the end of work; False: it failed on the way."""
+        try:
+            self.prepare()
+            self._post(Report(self.name, "prepared"))
+            self._go.wait()
+            if not self.stopping:
+                self.work()
+                self._post(Report(self.name, "ended"))
+        except BaseException as e:  # a thread keeps its failure for its owner, whatever it is
+            self._fault(e)
+            return False
+        return True
+
+    def _rested(self) -> bool:
+        """Let go of what failed and wait for `again`; False: it is to stop instead."""
+        try:
+            self.let_go()
+            self._again.wait()
+            self._again.clear()
+            if self._afresh:
+                self.free()
+        except BaseException as e:
+            self._fault(e)
+        self._go.clear()
+        if self.stopping:  # `stop` sets this first: a wish to stop is never cleared away unseen
+            return False
+        self.error = None
+        return True
+
     def _fault(self, e: BaseException) -> None:
         if not isinstance(e, EdgedError):
-            log.error("%s: a defect in edged", self.name, exc_info=e)
+            if repr(e) != self._defect:  # one that comes again and again is shown once
+                self._defect = repr(e)
+                log.error("%s: a defect in edged", self.name, exc_info=e)
             e = EdgedError(
                 f"{self.name}: unexpected {type(e).__name__}: {e}",
                 hint="this is a defect in edged; please report it with the lines above",

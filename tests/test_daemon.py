@@ -34,7 +34,7 @@ from edged.daemon import Daemon, Limits
 from edged.engines.fake import Arrays, FakeEngine
 from edged.errors import ConfigError, EdgedError, EngineError, ExitCode, SinkError, SourceError
 from edged.interfaces import Engine, Sink, Source
-from edged.messages import Event, Result, State
+from edged.messages import Event, PipelineState, Result, State
 from edged.metrics import Snapshot
 from edged.models.model import Model
 from edged.sinks.fake import FakeSink
@@ -208,7 +208,7 @@ def test_a_file_gives_a_result_for_each_frame_and_then_the_end(world: World) -> 
     assert daemon.core.why == "every pipeline has ended"
     assert world.seqs("front") == list(range(10))
     assert [r.seq for r in world.results("front")] == list(range(10))
-    assert world.told("pipeline front") == ["running", "ended"]
+    assert world.told("pipeline front") == ["running", "stopped"]
     assert world.told("source a") == ["prepared", "running", "ended"]
     assert world.sources["a"].closes >= 1
 
@@ -230,7 +230,10 @@ def test_several_pipelines_and_models_at_once_on_a_real_engine(world: World) -> 
     assert world.seqs("left", "other") == []
     assert set(daemon.runners) == {"model one", "model two"}, "a model that no pipeline uses is not loaded"
     regions = daemon.snapshot().regions
-    assert set(regions) == {"model one", "model two", "source left", "source right", "source rear"}
+    assert set(regions) == {
+        *("model one", "model two", "source left", "source right", "source rear"),
+        *("pipeline left on model one", "pipeline right on model one", "pipeline rear on model two"),
+    }
     for name, use in regions.items():
         assert 0 < use.used_bytes <= use.nbytes, name
 
@@ -265,7 +268,7 @@ def test_of_two_pipelines_on_one_file_one_may_end_before_the_other(world: World)
 
     world.compute = compute
     world.on_event = lambda e: (
-        quick_is_over.set() if (e.unit, e.state) == ("pipeline quick", "ended") else None
+        quick_is_over.set() if (e.unit, e.state) == ("pipeline quick", "stopped") else None
     )
     code, _ = world.run(Limits(frames=3))
     assert code is ExitCode.OK
@@ -416,7 +419,7 @@ class TestFaults:
         (fault,) = (e for e in world.events if e.unit == "source a" and e.state == "faulted")
         assert fault.reason == "source 'a' was unplugged"
         assert world.told("pipeline front") == ["running", "faulted"]
-        assert world.told("pipeline rear") == ["running", "ended"]
+        assert world.told("pipeline rear") == ["running", "stopped"]
 
     def test_an_engine_that_fails_ends_all_with_its_status_and_exact_counts(self, world: World) -> None:
         world.source("a", *range(10))
@@ -484,7 +487,7 @@ class TestFaults:
             assert last.state == "offline"
         finally:
             hang.set()
-            for unit in daemon.units:
+            for unit in daemon.units.values():
                 assert unit.join(10)
         check_accounts(daemon)
 
@@ -508,7 +511,7 @@ class TestFaults:
             assert daemon.hanging == ("source a",)
         finally:
             hang.set()
-            for unit in daemon.units:
+            for unit in daemon.units.values():
                 assert unit.join(10)
 
     def test_boot_says_what_it_waits_for(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -560,7 +563,7 @@ class TestFaults:
         daemon = world.daemon(on_tick=defect)
         with pytest.raises(ZeroDivisionError):
             daemon.run(signals=False)
-        for unit in daemon.units:
+        for unit in daemon.units.values():
             assert unit.join(10)
 
     def test_a_unit_never_waits_for_a_main_loop_that_does_not_read(
@@ -572,6 +575,104 @@ class TestFaults:
         for _ in range(edged.daemon.INBOX + 1):
             daemon.post(Tick())
         assert "does not read its inbox" in caplog.text
+
+
+class TestRecovery:
+    """Cameras that come and go. These fakes wait for their readers, so that every frame counts."""
+
+    AGAIN = (0.01, 0.02)
+
+    def test_a_camera_that_is_absent_at_boot_joins_later_and_keeps_nobody_waiting(self, world: World) -> None:
+        gone = SourceError("source 'a': no such device /dev/video9", hint="check the cable")
+        world.source("a", 1, 2, backoff=self.AGAIN, open_script=(gone, gone))
+        world.source("b", *range(5))
+        world.pipeline("front", "a")
+        world.pipeline("rear", "b")
+        code, daemon = world.run()
+        assert code is ExitCode.OK
+        assert world.seqs("front") == [0, 1]
+        assert world.seqs("rear") == list(range(5))
+        assert world.told("source a") == ["faulted", "running", "ended"]
+        assert [e.message for e in daemon.errors] == [gone.message], "told once, however often it is tried"
+        use = daemon.snapshot().sources["a"]
+        assert (use.faults, use.frame) == (2, "4x2 BGR")
+
+    def test_a_camera_that_comes_back_with_another_size(self, world: World) -> None:
+        world.source(
+            *("a", 1, 2, SourceError("source 'a' was unplugged"), 3, 4),
+            backoff=self.AGAIN,
+            resume=True,
+            sizes=((4, 2), (8, 6)),
+        )
+        world.pattern("b", frames=40)
+        world.pipeline("front", "a")
+        world.pipeline("rear", "b")
+        assert world.run()[0] is ExitCode.OK
+        results = world.results("front")
+        assert [r.frame for r in results] == [(4, 2), (4, 2), (8, 6), (8, 6)]
+        assert [r.frame_seq for r in results] == [0, 1, 0, 1], "the camera counts anew"
+        assert [r.seq for r in results] == [0, 1, 2, 3], "edged does not"
+        assert world.seqs("rear") == list(range(40)), "the other loses nothing"
+        assert world.told("source a") == ["prepared", "running", "faulted", "running", "ended"]
+        told = world.told("pipeline front")
+        assert "faulted" in told
+        assert told[-2:] == ["running", "stopped"]
+        back = next(e for e in world.events if e.unit == "source a" and e.was == "faulted")
+        assert "1 try" in back.reason
+
+    def test_while_it_is_away_its_pipeline_says_that_it_does_not_look(self, world: World) -> None:
+        back = threading.Event()
+
+        class Unplugged(FakeSource):
+            def _open(self) -> Any:
+                if self.opens:
+                    check(back.wait(10))
+                return super()._open()
+
+        world.source("a", 1, SourceError("source 'a' was unplugged"), 2, backoff=self.AGAIN, resume=True)
+        world.pipeline("front", "a")
+        world.makers = replace(world.makers, source=lambda name, entry: Unplugged(name, entry.options))
+        seen: list[tuple[str, str, str]] = []
+
+        def look(event: Event) -> None:
+            if (event.unit, event.state) == ("pipeline front", "faulted"):
+                p, s = daemon.snapshot().pipelines["front"], daemon.snapshot().sources["a"]
+                seen.append((p.state, p.reason, s.state))
+                back.set()
+
+        world.on_event = look
+        daemon = world.daemon()
+        assert daemon.run(signals=False) is ExitCode.OK
+        assert seen == [("faulted", "source 'a' was unplugged", "faulted")]
+        states = [m.body.pipelines["front"] for m in world.sinks["bus"].messages if isinstance(m.body, State)]
+        assert PipelineState("faulted", "source 'a' was unplugged") in states
+        assert [s.state for s in states[-2:]] == ["stopped", "stopped"]
+
+    def test_a_camera_in_an_endless_loop_is_one_line_and_a_degraded_pipeline(self, world: World) -> None:
+        falls = [x for n in range(12) for x in (n, SourceError("source 'a': brown-out"))]
+        world.source("a", *falls, 12, backoff=self.AGAIN, resume=True)
+        world.pipeline("front", "a")
+        code, daemon = world.run()
+        assert code is ExitCode.OK
+        assert len(world.results("front")) == 13
+        assert world.told("source a").count("looping") == 1
+        assert world.told("source a").count("faulted") <= 4
+        assert daemon.errors[-1].message.startswith("source a comes and goes: 5 faults within 60 s")
+        assert daemon.snapshot().sources["a"].faults == 12
+
+    def test_a_camera_that_is_away_costs_the_end_nothing(self, world: World) -> None:
+        gone = SourceError("source 'a': no such device /dev/video9")
+        world.source("a", 1, backoff=(60.0, 60.0), open_script=(gone,) * 9)
+        world.pattern("b", rate=100.0)
+        world.pipeline("front", "a")
+        world.pipeline("rear", "b")
+        daemon = world.daemon()
+        with running(daemon) as codes:
+            world.sinks["bus"].wait_for(5)
+        assert codes == [ExitCode.OK]
+        assert daemon.hanging == ()
+        assert world.sources["a"].opens == 1
+        check_accounts(daemon)
 
 
 class TestLimits:
@@ -629,10 +730,11 @@ class TestAnnouncements:
         bodies = [m.body for m in world.sinks["bus"].messages]
         states = [b for b in bodies if isinstance(b, State)]
         events = [b for b in bodies if isinstance(b, Event)]
+        over = PipelineState("stopped", "no frame comes any more")
         assert [(s.state, s.pipelines) for s in states] == [
-            ("online", {"front": "running"}),
-            ("online", {"front": "ended"}),
-            ("offline", {"front": "ended"}),
+            ("online", {"front": PipelineState("running")}),
+            ("online", {"front": over}),
+            ("offline", {"front": over}),
         ]
         assert [e.seq for e in events] == list(range(1, len(events) + 1))
         assert events[0].was is None

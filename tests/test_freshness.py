@@ -289,7 +289,7 @@ def results(source: FakeSource | PatternSource, config: PipelineConfig) -> Itera
         live=False,  # every frame counts here
     )
 
-    unit = SourceUnit("source", source, CpuDevice(), [pipeline], 3, post)
+    unit = SourceUnit("source", source, CpuDevice(), {pipeline: []}, 3, post)
     unit.start()
     unit.go()
     while not (ended.is_set() and pipeline.mailbox.closed):

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.health import LOOKS, TRANSITIONS, Health, Observation, Patience, State, step
+from edged.health import LOOKS, TRANSITIONS, Health, Observation, Patience, step
 
 FROZEN = "frozen: the same for 0.6 s"
 P = Patience(silent_s=1.0, recover_s=0.5)
@@ -21,8 +22,8 @@ def play(*script: tuple[float, Observation]) -> list[str]:
     return out
 
 
-def result(at: float, invalid: str = "", **more: str) -> tuple[float, Observation]:
-    return at, Observation(result_s=at, invalid=invalid, **more)
+def result(at: float, invalid: str = "", *, limited: str = "") -> tuple[float, Observation]:
+    return at, Observation(result_s=at, invalid=invalid, limited=limited)
 
 
 def test_a_good_start() -> None:
@@ -98,19 +99,60 @@ def test_a_fallback_is_degraded_from_the_first_result_on() -> None:
 @pytest.mark.parametrize(
     ("seen", "state"),
     [
-        (Observation("end", "pause", "fault", "wait", 1, FROZEN, "slow"), "stopped"),
-        (Observation("", "pause", "fault", "wait", 1, FROZEN, "slow"), "paused"),
-        (Observation("", "", "fault", "wait", 1, FROZEN, "slow"), "faulted"),
-        (Observation("", "", "", "wait", None, FROZEN, "slow"), "starting"),
-        (Observation("", "", "", "", 1, FROZEN, "slow"), "degraded"),
+        (("end", "pause", "loop", "fault", "wait", 1), "stopped: end"),
+        (("", "pause", "loop", "fault", "wait", 1), "paused: pause"),
+        (("", "", "loop", "fault", "wait", 1), "faulted: fault"),  # what never was up does not come and go
+        (("", "", "", "fault", "wait", 1), "faulted: fault"),
+        (("", "", "", "", "wait", None), "starting: wait"),
+        (("", "", "", "", "", 1), f"degraded: {FROZEN}"),
     ],
 )
-def test_what_weighs_more(seen: Observation, state: State) -> None:
-    assert step(Health(), 1, seen, P).state == state
+def test_what_weighs_more(seen: tuple[Any, ...], state: str) -> None:
+    stopped, paused, looping, fault, waiting, result_s = seen
+    observed = Observation(
+        stopped=stopped,
+        paused=paused,
+        looping=looping,
+        fault=fault,
+        waiting=waiting,
+        result_s=result_s,
+        invalid=FROZEN,
+        limited="slow",
+    )
+    assert str(step(Health(), 1, observed, P)) == state
+
+
+def test_a_source_that_comes_and_goes_is_one_state_until_it_is_steady() -> None:
+    loop = "source a comes and goes"
+    assert play(
+        result(1),
+        (2, Observation(fault="unplugged", result_s=1)),
+        (3, Observation(looping=loop, fault="unplugged", result_s=1)),
+        (4, Observation(looping=loop, result_s=4)),
+        (5, Observation(looping=loop, fault="unplugged", result_s=4)),
+        (5.5, Observation(looping=loop, result_s=5.5)),
+        (6, Observation(result_s=6)),
+        (6.5, Observation(result_s=6.5)),
+    ) == ["running", *["faulted: unplugged"] * 2, *[f"degraded: {loop}"] * 4, "running"]
+
+
+def test_silence_is_judged_only_where_it_is_known_how_often_results_come() -> None:
+    assert play(result(1), (9, Observation(result_s=1, regular=False))) == ["running", "running"]
 
 
 words = st.sampled_from(["", "", "", "", "", "", "a", "b"])
-observations = st.builds(Observation, words, words, words, words, st.none() | st.floats(0, 100), words, words)
+observations = st.builds(
+    Observation,
+    stopped=words,
+    paused=words,
+    fault=words,
+    looping=words,
+    waiting=words,
+    result_s=st.none() | st.floats(0, 100),
+    regular=st.booleans(),
+    invalid=words,
+    limited=words,
+)
 
 
 @given(st.lists(st.tuples(st.floats(0, 3), observations), max_size=30))

@@ -21,9 +21,9 @@ LAYERS = (
     ("edged.config.schema", "edged.models.model"),
     ("edged.config", "edged.models"),
     ("edged.devices", "edged.engines", "edged.parsers", "edged.sinks", "edged.sources", "edged.tracking"),
-    ("edged.client", "edged.metrics", "edged.freshness", "edged.health", "edged.service"),
+    ("edged.client", "edged.metrics", "edged.freshness", "edged.health", "edged.recovery", "edged.service"),
     ("edged.units", "edged.pipeline", "edged.runner", "edged.sources.unit"),
-    ("edged.supervisor", "edged.announcer", "edged.assembly", "edged.process", "edged.daemon"),
+    ("edged.supervisor", "edged.board", "edged.announcer", "edged.assembly", "edged.process", "edged.daemon"),
     ("edged.control", "edged.bench", "edged.cli"),
 )
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import edged
+from edged import health
 from edged.cli import schema
 from edged.cli.schema import MEND, message_schema, message_schemas
 from edged.errors import EdgedError, ExitCode
@@ -21,6 +23,7 @@ from edged.messages import (
     Event,
     Mask,
     ModelId,
+    PipelineState,
     Result,
     State,
     Tensor,
@@ -92,7 +95,9 @@ states = st.builds(
     session_id=names,
     state=st.sampled_from(["online", "offline"]),
     at=ints,
-    pipelines=st.dictionaries(texts, texts, max_size=3),
+    pipelines=st.dictionaries(
+        texts, st.builds(PipelineState, st.sampled_from(get_args(health.State)), texts), max_size=3
+    ),
 )
 events = st.builds(
     Event,

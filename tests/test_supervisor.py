@@ -8,19 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edged.backoff import Backoff
 from edged.errors import EdgedError, EngineError, ExitCode, MemoryRefused, SinkError, SourceError
+from edged.recovery import AFRESH, STABLE_S
 from edged.supervisor import (
+    CAMERA_S,
     FAULTS,
     STAGES,
     Action,
     Admit,
     Admitted,
+    Again,
     Asked,
     Core,
     Exit,
+    Go,
     Happening,
     Kind,
     Stop,
+    Tell,
     Tick,
 )
 from edged.units import Phase, Report
@@ -34,9 +40,11 @@ KINDS: dict[str, Kind] = {
     "pipeline front": "pipeline",
     "pipeline rear": "pipeline",
 }
+WORKERS = ("source front", "source rear", "model yolox")
 SOURCES, RUNNERS, SINKS = (kinds for kinds, _ in STAGES)
 ERRORS: dict[Kind, EdgedError] = {
     "source": SourceError("lost"),
+    "camera": SourceError("unplugged"),
     "runner": EngineError("broken"),
     "sink": SinkError("full"),
     "remote-sink": SinkError("refused"),
@@ -57,15 +65,19 @@ class Clock:
         self.core = Core(kinds)
         self.now = 100.0
         self.actions: list[Action] = []
+        self.told: list[Tell] = []
 
     @property
     def phase(self) -> str:
         return self.core.phase
 
     def step(self, *events: Happening) -> list[Action]:
+        """What it does; what it tells goes to `told`."""
         new: list[Action] = []
         for event in events:
             new += self.core.step(self.now, event)
+        self.told += [a for a in new if isinstance(a, Tell)]
+        new = [a for a in new if not isinstance(a, Tell)]
         self.actions += new
         return new
 
@@ -79,8 +91,8 @@ class Clock:
         return self.step(*(Report(u, HEALTHY[k]) for u, k in KINDS.items() if k in HEALTHY))
 
     def run(self) -> None:
-        assert self.boot() == [Admit()]
-        assert self.step(Admitted()) == []
+        assert self.boot() == [Admit(WORKERS)]
+        assert self.step(Admitted()) == [Go(u) for u in WORKERS]
         self.report(
             "running", "source front", "source rear", "model yolox", "pipeline front", "pipeline rear"
         )
@@ -99,7 +111,7 @@ def test_memory_is_admitted_once_every_unit_has_opened() -> None:
     for i, unit in enumerate(units):
         assert clock.core.waiting_for == tuple(units[i:])
         actions = clock.report(HEALTHY[KINDS[unit]], unit)
-        assert actions == ([Admit()] if unit == units[-1] else [])
+        assert actions == ([Admit(WORKERS)] if unit == units[-1] else [])
     assert clock.phase == "admitting"
     clock.step(Admitted())
     assert clock.phase == "running"
@@ -111,7 +123,7 @@ def test_boot_waits_for_every_word_before_it_refuses_so_that_all_errors_are_told
     assert clock.fault("model yolox") == []
     assert clock.report("prepared", "source rear") == []
     assert clock.report("running", "sink log") == []
-    assert clock.report("running", "sink cloud") == [Stop(("source",))]
+    assert clock.report("running", "sink cloud") == [Stop(SOURCES)]
     assert clock.core.why == "it could not start"
     assert clock.core.code is ExitCode.SOURCE, "the first error decides"
 
@@ -138,7 +150,7 @@ def test_a_fault_at_boot_refuses_the_start_but_a_broker_may_be_down(unit: str, c
 def test_refused_memory_ends_with_its_own_code_and_nothing_ran() -> None:
     clock = Clock()
     clock.boot()
-    assert clock.step(Admitted(MemoryRefused("too much"))) == [Stop(("source",))]
+    assert clock.step(Admitted(MemoryRefused("too much"))) == [Stop(SOURCES)]
     for kinds, _ in STAGES:
         clock.stop(kinds)
     assert clock.actions[-1] == Exit(ExitCode.MEMORY)
@@ -148,14 +160,14 @@ def test_a_unit_that_fails_between_is_not_overlooked_by_admission() -> None:
     clock = Clock()
     clock.boot()
     assert clock.fault("source front") == []
-    assert clock.step(Admitted()) == [Stop(("source",))]
+    assert clock.step(Admitted()) == [Stop(SOURCES)]
     assert clock.core.code is ExitCode.SOURCE
 
 
 def test_the_drain_goes_from_sources_over_runners_to_sinks() -> None:
     clock = Clock()
     clock.run()
-    assert clock.step(Asked("signal")) == [Stop(("source",))]
+    assert clock.step(Asked("signal")) == [Stop(SOURCES)]
     assert clock.report("stopped", "source front") == []
     assert clock.report("stopped", "source rear") == [Stop(("runner",), drop=True)]
     assert clock.report("stopped", "model yolox") == [Stop(("sink", "remote-sink"), drop=True)]
@@ -176,7 +188,7 @@ def test_units_that_had_stopped_before_are_not_waited_for() -> None:
     clock = Clock()
     clock.run()
     clock.stop(SOURCES)
-    assert clock.step(Asked("signal")) == [Stop(("source",)), Stop(("runner",), drop=True)]
+    assert clock.step(Asked("signal")) == [Stop(SOURCES), Stop(("runner",), drop=True)]
 
 
 def test_a_stage_that_hangs_does_not_cost_the_later_ones_their_orderly_end() -> None:
@@ -233,7 +245,7 @@ def test_a_lost_source_costs_its_pipelines_only_and_the_exit_status() -> None:
 def test_a_failed_runner_ends_all_and_drops_what_it_can_no_longer_do() -> None:
     clock = Clock()
     clock.run()
-    assert clock.fault("model yolox") == [Stop(("source",), drop=True)]
+    assert clock.fault("model yolox") == [Stop(SOURCES, drop=True)]
     assert clock.core.why == "model yolox failed"
     assert clock.core.code is ExitCode.ENGINE
 
@@ -255,7 +267,7 @@ def test_the_end_of_every_pipeline_is_the_end(last: Phase, code: ExitCode) -> No
     assert clock.report("ended", "source front", "pipeline front") == []
     if last == "faulted":
         clock.fault("source rear")
-    assert clock.report(last, "pipeline rear") == [Stop(("source",))]
+    assert clock.report(last, "pipeline rear") == [Stop(SOURCES)]
     assert clock.core.why == "every pipeline has ended"
     assert clock.core.code is code
 
@@ -264,7 +276,7 @@ def test_pipelines_may_end_before_admission_is_told() -> None:
     clock = Clock()
     clock.boot()
     clock.report("ended", "pipeline front", "pipeline rear")
-    assert clock.step(Admitted()) == [Stop(("source",))]
+    assert clock.step(Admitted()) == [*(Go(u) for u in WORKERS), Stop(SOURCES)]
 
 
 def test_a_fault_that_led_to_the_end_decides_the_status_even_if_units_hang() -> None:
@@ -307,6 +319,107 @@ def test_every_kind_has_a_verdict_and_a_stage() -> None:
     staged = [k for kinds, _ in STAGES for k in kinds]
     assert sorted(staged) == sorted(FAULTS.keys() - {"pipeline"})
     assert [until for _, until in STAGES] == sorted(until for _, until in STAGES)
+
+
+CAMERAS: dict[str, Kind] = {**KINDS, "source front": "camera"}
+
+
+def cameras() -> Clock:
+    """One camera and a file; no jitter."""
+    clock = Clock(CAMERAS)
+    clock.core = Core(CAMERAS, {"source front": Backoff(0.2, 1.6)}, lambda: 0.0)
+    return clock
+
+
+def run_cameras() -> Clock:
+    clock = cameras()
+    clock.run()
+    clock.told.clear()
+    return clock
+
+
+class TestCameras:
+    def test_one_that_is_absent_at_boot_keeps_nobody_waiting(self) -> None:
+        clock = cameras()
+        clock.step(Report("source front", "faulted", SourceError("no such device")))
+        for unit in ("source rear", "model yolox", "sink log"):
+            assert clock.report(HEALTHY[KINDS[unit]], unit) == []
+        assert clock.report("running", "sink cloud") == [Admit(WORKERS[1:])]
+        assert clock.step(Admitted()) == [Go("source rear"), Go("model yolox")]
+        assert clock.wait(0.2) == [Again("source front", False)]
+        assert clock.report("prepared", "source front") == [Go("source front")]
+        clock.report("running", "source front")
+        assert clock.told[-1].reason == "after 0.2 s and 1 try"
+        assert clock.core.code is ExitCode.OK
+
+    def test_one_that_is_slow_to_open_is_waited_for_only_so_long(self) -> None:
+        clock = cameras()
+        for unit, kind in KINDS.items():
+            if unit != "source front" and kind in HEALTHY:
+                clock.report(HEALTHY[kind], unit)
+        assert clock.phase == "booting"
+        assert clock.wait(CAMERA_S) == [Admit(WORKERS[1:])]
+        clock.step(Admitted())
+        assert clock.report("prepared", "source front") == [Go("source front")]
+
+    def test_one_that_fails_is_tried_ever_more_seldom_and_others_are_left_alone(self) -> None:
+        clock = run_cameras()
+        for i, delay_s in enumerate((0.2, 0.4, 0.8, 1.6, 1.6, 1.6), 1):
+            clock.step(Report("source front", "faulted", SourceError("unplugged")))
+            assert clock.wait(delay_s - 0.01) == []
+            assert clock.wait(0.02) == [Again("source front", i % AFRESH == 0)]
+            assert clock.wait(5) == [], "once a fault"
+        assert clock.phase == "running"
+        assert [(t.state, t.reason) for t in clock.told] == [("faulted", "unplugged")], "one line, not six"
+
+    def test_each_complaint_is_told_once_until_it_is_back(self) -> None:
+        clock = run_cameras()
+        for complaint in ("no picture", "no such device", "no picture", "no such device"):
+            clock.step(Report("source front", "faulted", SourceError(complaint)))
+            clock.wait(2)
+            clock.report("prepared", "source front")  # that it opens proves nothing
+        clock.report("running", "source front")
+        clock.step(Report("source front", "faulted", SourceError("no picture")))
+        assert [(t.state, t.reason) for t in clock.told] == [
+            ("faulted", "no picture"),
+            ("faulted", "no such device"),
+            ("running", "after 8.0 s and 4 tries"),
+            ("faulted", "no picture"),
+        ]
+
+    def test_an_endless_loop_is_told_once_and_so_is_its_end(self) -> None:
+        clock = run_cameras()
+        for _ in range(50):
+            clock.step(Report("source front", "faulted", SourceError("brown-out")))
+            clock.wait(2)
+            clock.report("running", "source front")
+            clock.wait(0.5)
+        told = [t.state for t in clock.told]
+        assert told == [*["faulted", "running"] * 4, "looping"]
+        assert (
+            clock.told[-1].reason == "source front comes and goes: 5 faults within 60 s, the last: brown-out"
+        )
+        assert clock.core.recoveries["source front"].looping
+        clock.wait(STABLE_S)
+        assert (clock.told[-1].state, clock.told[-1].reason) == ("running", "steadily")
+        assert clock.core.recoveries["source front"].faults == 50
+
+    def test_a_loop_that_ends_for_good_is_a_fault_again(self) -> None:
+        clock = run_cameras()
+        for _ in range(5):
+            clock.step(Report("source front", "faulted", SourceError("brown-out")))
+            clock.report("running", "source front")
+        clock.step(Report("source front", "faulted", SourceError("gone")))
+        clock.wait(STABLE_S)
+        assert [t.state for t in clock.told][-2:] == ["looping", "faulted"]
+        assert clock.told[-1].reason == "gone"
+
+    def test_nothing_is_tried_again_on_the_way_out(self) -> None:
+        clock = run_cameras()
+        clock.step(Report("source front", "faulted", SourceError("unplugged")))
+        clock.step(Asked("signal"))
+        assert clock.wait(1) == []
+        assert clock.core.code is ExitCode.OK, "an unplugged camera is no failure of the daemon"
 
 
 PHASES: tuple[Phase, ...] = ("prepared", "running", "ended", "faulted", "stopped")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from edged.errors import ExitCode, SourceError
-from edged.units import Unit
+from edged.units import Plan, Unit
 from tests.rig import Post
 
 
@@ -28,7 +28,11 @@ class Scripted(Unit):
     def prepare(self) -> None:
         self._step("prepare")
 
+    def plan(self) -> Plan:
+        return {}
+
     def work(self) -> None:
+        self.say_running()
         self._step("work")
 
     def release(self) -> None:

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from edged.daemon import Daemon
 from edged.memory import Region
-from edged.runner import Runner
-from edged.sources.unit import SourceUnit
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -51,9 +49,8 @@ class Usage:
 
 
 def regions(daemon: Daemon) -> dict[str, Region]:
-    """Each unit's region, by the unit's name."""
-    units: list[SourceUnit | Runner] = [*daemon.sources.values(), *daemon.runners.values()]
-    return {u.name: u.region for u in units if u.region is not None}
+    """Each region, by its owner's name."""
+    return {owner: region for u in daemon.units.values() for owner, region in u.regions.items()}
 
 
 def usage(daemon: Daemon) -> Usage:

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edged.backoff import Backoff
+from edged.config.schema import Size
 from edged.errors import SourceError
 from edged.frames import U8, Frame, FrameSpec, TimestampSource
 from edged.memory import Lease, Slots
 
+BACKOFF = Backoff(first_s=0.2, cap_s=1.6)  # of a camera: back within seconds of its cable
 # A reader this late does not catch up: playback goes on from now, as a camera goes on after a pause.
-BACKOFF = Backoff(first_s=0.2, cap_s=2.0)  # of a camera: back within seconds of its cable
 RESYNC_S = 0.25
 
 
@@ -86,6 +87,11 @@ class SlotSource(ABC):
     @property
     def backoff(self) -> Backoff | None:
         """See interfaces.Source. A file that failed stays as it is."""
+        return None
+
+    @property
+    def max_size(self) -> Size | None:
+        """See interfaces.Source."""
         return None
 
     @property

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from edged.backoff import Backoff
 from edged.config.schema import Size, Table
 from edged.frames import U8, FrameSpec, PixelFormat, TimestampSource
 from edged.interfaces import EndOfStream
@@ -23,6 +24,8 @@ class FakeOptions(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         end the stream ends.
     open_script: what each open does: None succeeds, an exception is raised. After its end opens succeed.
     resume: whether a source that is opened again goes on in the script instead of at its start.
+    sizes: of the frames after the first open, the second, and so on; the last stays. Empty: `size`.
+    backoff, max_size: what it says of itself (interfaces.Source); backoff is [first_s, cap_s].
     """
 
     size: Size = (4, 2)
@@ -31,6 +34,9 @@ class FakeOptions(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     script: tuple[Any, ...] = ()
     open_script: tuple[Any, ...] = ()
     resume: bool = False
+    sizes: tuple[Size, ...] = ()
+    backoff: tuple[float, float] | None = None
+    max_size: Size | None = None
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """None: what does not fit is a test's mistake."""
@@ -54,6 +60,14 @@ class FakeSource(SlotSource):
         return self.options.live
 
     @property
+    def backoff(self) -> Backoff | None:
+        return None if self.options.backoff is None else Backoff(*self.options.backoff)
+
+    @property
+    def max_size(self) -> Size | None:
+        return self.options.max_size
+
+    @property
     def paced(self) -> bool:
         return False
 
@@ -69,7 +83,8 @@ class FakeSource(SlotSource):
             fault = self.options.open_script[self.opens - 1]
             if fault is not None:
                 raise fault
-        return FrameSpec(*self.options.size, self.options.format)
+        sizes = self.options.sizes or (self.options.size,)
+        return FrameSpec(*sizes[min(self.opens, len(sizes)) - 1], self.options.format)
 
     def _start(self) -> None:
         self.starts += 1

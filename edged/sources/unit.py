@@ -1,72 +1,143 @@
-"""The thread that owns a source: opens it, reads it into its slots, hands each frame to every pipeline."""
+"""The thread that owns a source: opens it, reads it into its slots, hands each frame to every pipeline.
+
+A source that fails and has a `backoff` is closed and opened again when the supervisor says so; its pipelines
+wait. Memory stays as long as what comes fits it.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 
 from edged.errors import SourceError
 from edged.frames import Frame, FrameSpec
 from edged.freshness import Watch
-from edged.interfaces import Device, EndOfStream, Source
-from edged.memory import Slots, Want
+from edged.interfaces import Device, EndOfStream, Preprocess, Source
+from edged.memory import Slots
 from edged.pipeline import Pipeline
-from edged.units import Report, Unit
+from edged.runner import Runner
+from edged.units import Plan, Report, Unit
 
 POLL_S = 0.2  # how late a stop is noticed
 LEASE_S = 4.0  # how long a source that was told to stop waits for frames that are still at work
+REST_S = 1.0  # how long one that failed waits for them before it is opened again
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How frames of one pipeline get into one runner; `owner` names its scratch memory."""
+
+    owner: str
+    pipeline: Pipeline
+    runner: Runner
+    preprocess: Preprocess
 
 
 class SourceUnit(Unit):
-    """Reads one source for all pipelines that share it. `slots_wanted`: frames that exist at once at most."""
+    """Reads one source for all pipelines that share it. `runners`: who takes the frames of each.
+
+    `slots_wanted`: frames that exist at once at most.
+    """
 
     def __init__(
         self,
         name: str,
         source: Source,
         device: Device,
-        pipelines: Sequence[Pipeline],
+        runners: Mapping[Pipeline, Sequence[Runner]],
         slots_wanted: int,
         post: Callable[[Report], None],
     ) -> None:
         super().__init__(name, post)
-        self.pipelines = tuple(pipelines)
-        self.spec: FrameSpec | None = None  # known once prepared
+        self.source = source  # others read its facts, never more
+        self.pipelines = tuple(runners)
+        self.spec: FrameSpec | None = None  # what the source delivers, known once prepared
         self.slots: Slots | None = None
-        self._source = source
         self._device = device
+        self._runners = runners
         self._slots_wanted = slots_wanted
+        self._slot_bytes = 0
+        self._planned: FrameSpec | None = None  # what the ways below are for
+        self._ways: tuple[Way, ...] = ()
+        self._bound: tuple[Way, ...] = ()  # those whose memory is there
 
-    def plan(self) -> Sequence[Want]:
-        """What the unit will allocate; after "prepared"."""
-        assert self.spec is not None
-        return Slots.wants(self._slots_wanted, self.spec.nbytes)
+    @property
+    def recovers(self) -> bool:
+        return self.source.backoff is not None
 
     def prepare(self) -> None:
-        self.spec = self._source.open()
+        self.spec = self.source.open()
+
+    def plan(self) -> Plan:
+        """Slots, and for each pipeline the scratch memory of its way into each of its runners."""
+        spec = self.spec
+        assert spec is not None
+        if spec != self._planned:
+            self._slot_bytes, self._ways = self._largest(spec), tuple(self._find_ways(spec))
+            self._planned = spec
+        scratch = {w.owner: wants for w in self._ways if (wants := w.preprocess.wants())}
+        return {self.name: Slots.wants(self._slots_wanted, self._slot_bytes), **scratch}
+
+    def _largest(self, spec: FrameSpec) -> int:
+        """Bytes of a slot: a camera may come back with any size up to its `max_size`."""
+        most = self.source.max_size if self.recovers else None
+        if most is None:
+            return spec.nbytes
+        width, height = (n + n % 2 for n in most)
+        return max(spec.nbytes, FrameSpec(width, height, spec.format).nbytes)
+
+    def _find_ways(self, spec: FrameSpec) -> list[Way]:
+        ways = []
+        for pipeline, runners in self._runners.items():
+            for runner in runners:
+                owner = f"pipeline {pipeline.name} on {runner.name}"
+                ways.append(Way(owner, pipeline, runner, runner.preprocessor(owner, spec)))
+        return ways
 
     def work(self) -> None:
         assert self.spec is not None
-        self.region = self._device.region(self.name, self.plan())
-        self.slots = Slots.of(self.region, self._slots_wanted)
-        self.region.freeze()
-        for pipeline in self.pipelines:
-            pipeline.reset()
-        # pictures from a folder and drawn ones may repeat themselves
-        watched = self._source.live and not getattr(self._source, "stills", False)
-        watch = Watch(self.spec) if watched else None
-        self._source.start(self.slots)
+        slots = self._settle()
         for pipeline in self.pipelines:
             pipeline.begin()
+        # pictures from a folder and drawn ones may repeat themselves
+        watched = self.source.live and not getattr(self.source, "stills", False)
+        watch = Watch(self.spec) if watched else None
+        self.source.start(slots)
         serving = list(self.pipelines)
+        said = False
         with suppress(EndOfStream):
             while serving and not self.stopping:
-                frame = self._source.read(POLL_S)
-                if frame is not None:
-                    if watch is not None:
-                        frame.tags = {**frame.tags, "look": watch.look(frame, time.monotonic_ns())}
-                    serving = self._hand_over(frame, serving)
+                frame = self.source.read(POLL_S)
+                if frame is None:
+                    continue
+                if not said:  # only a picture proves that a camera is back
+                    said = True
+                    self.say_running()
+                if watch is not None:
+                    frame.tags = {**frame.tags, "look": watch.look(frame, time.monotonic_ns())}
+                serving = self._hand_over(frame, serving)
+
+    def _settle(self) -> Slots:
+        """The slots, with every way bound. What fits from before stays as it is."""
+        plan = self.plan()
+        for owner, region in self.regions.items():
+            other_way = owner != self.name and self._bound is not self._ways
+            if other_way or region.wants != tuple(plan.get(owner, ())):
+                region.close()
+        fresh = self.allocate(self._device, plan)
+        if self._bound is not self._ways or fresh:
+            for way in self._ways:
+                if way.owner in fresh:
+                    way.preprocess.bind(fresh[way.owner])
+                way.runner.fit(way.pipeline, way.preprocess)
+            self._bound = self._ways
+        if self.slots is None or self.name in fresh:
+            self.slots = Slots.of(fresh[self.name], self._slots_wanted)
+        for region in fresh.values():
+            region.freeze()
+        return self.slots
 
     def _hand_over(self, frame: Frame, serving: list[Pipeline]) -> list[Pipeline]:
         """Give the frame to each pipeline; returns those that still take frames."""
@@ -87,16 +158,24 @@ class SourceUnit(Unit):
                 return False
         return True
 
+    def let_go(self) -> None:
+        """Close the source, and see that nobody reads its memory any more."""
+        self.source.close()
+        if self.slots is not None and not self.slots.wait_all_free(REST_S):
+            for pipeline in self.pipelines:
+                pipeline.mailbox.drain()
+            self.slots.reset()  # what a runner still holds is of a generation that is over
+
     def release(self) -> None:
         """Let the pipelines end, close the source, and free the memory when nobody reads it any more."""
+        failed = self.error is not None and not self.recovers
         for pipeline in self.pipelines:
-            pipeline.close("ended" if self.error is None else "faulted")
+            pipeline.close("faulted" if failed else "ended")
         with ExitStack() as stack:
-            if self.region is not None:
-                stack.callback(self.region.close)
+            stack.callback(self.free)
             if self.slots is not None:
                 stack.callback(self._await_leases, self.slots)
-            self._source.close()
+            self.source.close()
 
     def _await_leases(self, slots: Slots) -> None:
         while not self.stopping:  # the input is at its end; a slow model takes the time that it takes

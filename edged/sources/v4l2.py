@@ -13,6 +13,7 @@ import time
 from typing import Any, ClassVar
 
 from edged.backoff import Backoff
+from edged.config.schema import Size
 from edged.frames import U8, FrameSpec, TimestampSource
 from edged.memory import Lease, Slots
 from edged.sources import _videodev2 as v
@@ -56,6 +57,10 @@ class V4l2Source(SlotSource):
     @property
     def backoff(self) -> Backoff:
         return BACKOFF
+
+    @property
+    def max_size(self) -> Size | None:
+        return self.options.max_size
 
     @property
     def paced(self) -> bool:

@@ -74,6 +74,10 @@ class VideoSource(SlotSource):
         return BACKOFF if self.options.camera else None
 
     @property
+    def max_size(self) -> Size | None:
+        return self.options.max_size
+
+    @property
     def paced(self) -> bool:
         return self.live and not self.options.camera
 

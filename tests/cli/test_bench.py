@@ -36,7 +36,7 @@ def test_a_report_has_every_figure_and_exact_counts(
         assert 0 < c.received <= c.inferred
         assert run.growth.region_bytes == 0
         assert run.stages["age"].max_ms >= run.stages["infer"].p50_ms >= run.stages["engine"].p50_ms > 0
-    assert set(report.regions) == {"source moving", "model tiny"}
+    assert set(report.regions) == {"source moving", "pipeline front on model tiny", "model tiny"}
 
 
 def test_tables_fit_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -195,6 +195,7 @@ class Rig:
             self.engines.append(SteppedEngine(engine(), self.steps))
             return self.engines[-1]
 
+        self.scratch: list[Region] = []
         self.runner = Runner(
             "model tiny",
             "tiny",
@@ -202,6 +203,7 @@ class Rig:
             make_engine,
             lambda: self.parser,
             image,
+            list(self.pipelines.values()),
             bell,
             self.post,
             in_flight=in_flight,
@@ -209,10 +211,20 @@ class Rig:
 
     def start(self) -> Sequence[Want]:
         """Prepare, plan and go."""
+        wants = self.prepare()
+        self.runner.go()
+        return wants
+
+    def prepare(self) -> Sequence[Want]:
+        """All but go."""
         self.runner.start()
         self.post.wait_for("model tiny", "prepared")
-        wants = self.runner.plan(dict.fromkeys(self.pipelines.values(), SPEC))
-        self.runner.go()
+        wants = self.runner.plan()["model tiny"]
+        for name, pipeline in self.pipelines.items():  # as the pipeline's source does
+            preprocess = self.runner.preprocessor(f"pipeline {name}", SPEC)
+            self.scratch.append(self.device.region(f"pipeline {name}", preprocess.wants()))
+            preprocess.bind(self.scratch[-1])
+            self.runner.fit(pipeline, preprocess)
         return wants
 
     def put(self, name: str, seq: int) -> None:
@@ -247,6 +259,8 @@ class Rig:
             assert c.offered == c.inferred + c.dropped + c.failed
             assert p.state == "ended"
         assert self.in_use() == 0
+        for region in self.scratch:
+            region.close()
         assert self.device.budget.held == 0, "the region is still admitted"
         assert all(e.closed for e in self.engines)
 
@@ -375,10 +389,10 @@ def test_an_idle_runner_stops_at_once_and_its_memory_was_planned(engine: Callabl
     rig.put("a", 0)
     rig.permit()
     rig.steps.wait_for("parse 0")
-    region = rig.runner.region
-    assert region is not None
+    (region,) = rig.runner.regions.values()
     assert region.frozen
-    assert region.nbytes == wanted_bytes(wants) == rig.device.budget.held
+    assert region.nbytes == wanted_bytes(wants)
+    assert rig.device.budget.held == wanted_bytes(wants) + sum(r.nbytes for r in rig.scratch)
     assert region.used_bytes == sum(w.nbytes for w in wants), "planned and not used, or the reverse"
     rig.stop()
     rig.check_nothing_is_left()
@@ -486,8 +500,9 @@ def test_a_tensor_that_the_engine_does_not_have_is_refused_when_planning(
 
 def test_memory_that_is_refused_when_allocating_leaves_nothing(engine: Callable[[], Engine]) -> None:
     rig = Rig(engine)
-    rig.device.budget.limit = 1
-    rig.start()
+    rig.prepare()
+    rig.device.budget.limit = rig.device.budget.held + 1
+    rig.runner.go()
     report = rig.post.wait_for("model tiny", "faulted")
     assert report.error is not None
     assert report.error.exit_code is ExitCode.MEMORY
@@ -502,4 +517,4 @@ def test_a_pipeline_at_its_source_fault_gets_its_last_results(engine: Callable[[
         rig.put("a", 1)
         rig.pipelines["a"].close()
     assert rig.seqs("a") == [0, 1]
-    assert rig.post.phases("pipeline a") == ["ended"]
+    assert rig.post.phases("pipeline a") == ["running", "ended"]

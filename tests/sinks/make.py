@@ -6,7 +6,7 @@ import socket
 import time
 
 from edged import messages
-from edged.messages import Detection, Event, Identity, Message, ModelId, Result, State
+from edged.messages import Detection, Event, Identity, Message, ModelId, PipelineState, Result, State
 
 IDENTITY = Identity("robot-7", "session-1")
 
@@ -35,7 +35,7 @@ def state(value: str = "online") -> Message:
         session_id=IDENTITY.session_id,
         state=value,  # type: ignore[arg-type]
         at=time.time_ns(),
-        pipelines={"front": "running"},
+        pipelines={"front": PipelineState("running")},
     )
     return _message(body, "device", 0)
 

@@ -17,7 +17,7 @@ import pytest
 from edged.client import Subscription, subscribe
 from edged.config.schema import DeliverConfig
 from edged.errors import EdgedError, SinkError
-from edged.messages import Body, Event, Result, State
+from edged.messages import Body, Event, PipelineState, Result, State
 from edged.sinks.mqtt import WINDOW, MqttOptions, MqttSink, _hang_up
 from edged.sinks.worker import SinkWorker
 from tests.sinks.broker import Broker
@@ -115,7 +115,7 @@ def test_the_birth_carries_the_last_state_published(broker: Broker, sink: Make) 
     wait_for_fault(s)
     s.close()
     s.open()
-    assert retained(broker).pipelines == {"front": "running"}
+    assert retained(broker).pipelines == {"front": PipelineState("running")}
 
 
 def test_results_are_not_retained_and_the_prefix_is_used(broker: Broker, sink: Make) -> None:

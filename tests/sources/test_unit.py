@@ -9,7 +9,7 @@ import pytest
 import edged.sources.unit
 from edged.config.schema import PipelineConfig
 from edged.devices.cpu import CpuDevice
-from edged.errors import SourceError
+from edged.errors import ExitCode, SourceError
 from edged.mailbox import Bell
 from edged.memory import Lease
 from edged.messages import Identity, ModelId
@@ -32,7 +32,7 @@ class Rig:
             "source cam",
             self.source,
             self.device,
-            tuple(self.pipelines.values()),
+            dict.fromkeys(self.pipelines.values(), ()),
             1 + 2 * len(names),
             self.post,
         )
@@ -118,7 +118,7 @@ def test_a_fault_lets_the_last_frame_be_finished_and_then_faults_its_pipelines()
     rig.start()
     report = rig.post.wait_for("source cam", "faulted")
     assert report.error is error
-    assert rig.post.phases("pipeline a") == ["running"]
+    assert rig.post.phases("pipeline a") == [], "its frame waits"
     assert rig.serve() == 0
     rig.end()
     assert rig.post.phases("pipeline a") == ["running", "faulted"]
@@ -156,3 +156,108 @@ def test_frames_that_never_come_back_are_told_after_a_stop(monkeypatch: pytest.M
     assert isinstance(job.frame.lease, Lease)
     job.frame.release()  # late: of a generation that is over
     job.pipeline.complete(job, None)
+
+
+class TestRecovery:
+    """A source that has a backoff: closed after a fault, opened when told, its memory kept as long as it fits."""
+
+    def rig(self, *script: Any, **options: Any) -> Rig:
+        made = Rig(*script, live=True, resume=True, backoff=(0.1, 1.0), **options)
+        made.start()
+        return made
+
+    def again(self, rig: Rig, *, afresh: bool = False) -> None:
+        rig.post.wait_for("source cam", "faulted")
+        rig.unit.again(afresh=afresh)
+        rig.post.wait_for("source cam", "prepared")
+        rig.unit.go()
+
+    def test_it_is_back_in_the_same_memory(self) -> None:
+        rig = self.rig(1, SourceError("unplugged"), 2, 3, 4)
+        assert rig.serve() == 0
+        (region,) = rig.unit.regions.values()
+        self.again(rig)
+        rig.post.wait_for("source cam", "ended")
+        assert rig.serve() == 2, "the newest; its count began anew"
+        rig.end()
+        assert (rig.source.opens, list(rig.unit.regions.values())) == (2, [region])
+        assert rig.pipelines["a"].lost == 0
+        assert rig.post.phases("pipeline a") == ["running", "ended"]
+
+    @pytest.mark.parametrize(("max_size", "kept"), [((8, 8), True), (None, False)])
+    def test_another_size_keeps_memory_that_was_planned_for_it(
+        self, max_size: tuple[int, int] | None, kept: bool
+    ) -> None:
+        rig = self.rig(1, SourceError("unplugged"), 2, sizes=((4, 2), (8, 6)), max_size=max_size)
+        assert rig.serve() == 0
+        (region,) = rig.unit.regions.values()
+        self.again(rig)
+        job = rig.take()
+        assert (job.frame.spec.width, job.frame.spec.height) == (8, 6)
+        assert (job.frame.planes[0] == 2).all()
+        assert (rig.unit.regions["source cam"] is region) is kept
+        assert region.is_open is kept
+        job.frame.release()
+        job.pipeline.complete(job, Parsed())
+        rig.end()
+
+    def test_afresh_means_new_memory(self) -> None:
+        rig = self.rig(1, SourceError("unplugged"), 2)
+        assert rig.serve() == 0
+        (region,) = rig.unit.regions.values()
+        self.again(rig, afresh=True)
+        assert rig.serve() == 0
+        assert not region.is_open
+        rig.end()
+
+    def test_memory_that_is_refused_is_a_fault_like_any_other(self) -> None:
+        rig = self.rig(1, SourceError("unplugged"), 2, sizes=((4, 2), (640, 480), (4, 2)))
+        assert rig.serve() == 0
+        rig.device.budget.limit = 100_000
+        self.again(rig)
+        assert rig.post.wait_for("source cam", "faulted").error.exit_code is ExitCode.MEMORY  # type: ignore[union-attr]
+        assert rig.device.budget.held == 0
+        rig.unit.again()
+        rig.post.wait_for("source cam", "prepared")
+        rig.unit.go()
+        assert rig.serve() == 0
+        rig.end()
+
+    def test_frames_that_do_not_come_back_are_left_behind(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(edged.sources.unit, "REST_S", 0.01)
+        rig = self.rig(1, 2, SourceError("unplugged"), 3, size=(4, 2))
+        held = rig.take()  # a runner that hangs
+        self.again(rig)
+        rig.take().frame.release()
+        held.frame.release()  # late: of a generation that is over
+        assert rig.unit.slots is not None
+        assert rig.unit.slots.wait_all_free(10)
+        held.pipeline.complete(held, None)
+        rig.unit.stop()
+        assert rig.unit.join(10)
+
+    @pytest.mark.parametrize("when", ["resting", "opening"])
+    def test_a_stop_ends_it_at_once(self, when: str) -> None:
+        rig = self.rig(1, SourceError("unplugged"), 2)
+        assert rig.serve() == 0
+        rig.post.wait_for("source cam", "faulted")
+        if when == "opening":
+            rig.unit.again()
+            rig.post.wait_for("source cam", "prepared")
+        rig.unit.stop()
+        rig.end()
+        assert rig.post.phases("source cam")[-1] == "stopped"
+        assert rig.pipelines["a"].state == "ended", "an unplugged camera is no failed pipeline"
+
+    def test_one_that_cannot_be_opened_is_tried_as_often_as_told(self) -> None:
+        gone = SourceError("source 'cam' is not there")
+        rig = Rig(1, live=True, backoff=(0.1, 1.0), open_script=(gone, gone, None))
+        rig.unit.start()
+        for _ in range(2):
+            assert rig.post.wait_for("source cam", "faulted").error is gone
+            rig.unit.again()
+        rig.post.wait_for("source cam", "prepared")
+        rig.unit.go()
+        assert rig.serve() == 0
+        rig.end()
+        assert rig.source.opens == 3

@@ -1,0 +1,67 @@
+"""The health of every pipeline, from what the supervisor has heard and the pipelines' last results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edged.health import Health, Observation, Patience, State, step
+from edged.pipeline import Pipeline
+from edged.supervisor import Core
+
+_REASONED: tuple[State, ...] = ("degraded", "faulted")  # a new reason for one of these is news
+SILENT_GAPS = 3.0  # no result for so many usual gaps is late, if that is longer than Patience says
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    pipeline: str
+    was: Health
+    now: Health
+
+
+class Board:
+    """Used by the main thread. `needs`: of each pipeline, the units that it stands on, its source first."""
+
+    def __init__(self, pipelines: Mapping[str, Pipeline], needs: Mapping[str, Sequence[str]]) -> None:
+        self._pipelines = pipelines
+        self._needs = needs
+        self.healths: dict[str, Health] = dict.fromkeys(pipelines, Health())
+
+    def look(self, now: float, core: Core) -> list[Change]:
+        """Step every pipeline's health; `now` is CLOCK_MONOTONIC in seconds. Returns the changes that are news."""
+        changes = []
+        for name, was in self.healths.items():
+            phase = core.phases[f"pipeline {name}"]
+            if was.state in ("stopped", "faulted") and phase in ("ended", "faulted"):
+                continue  # it is over: what happens to the daemon afterwards is not its story
+            pipeline = self._pipelines[name]
+            patience = Patience()
+            gap_s = pipeline.usual_gap_s
+            if gap_s is not None:
+                patience = Patience(silent_s=round(max(patience.silent_s, SILENT_GAPS * gap_s), 1))
+            health = step(was, now, self._observe(name, phase, pipeline, core), patience)
+            self.healths[name] = health
+            if health.state != was.state or (health.state in _REASONED and health.reason != was.reason):
+                changes.append(Change(name, was, health))
+        return changes
+
+    def _observe(self, name: str, phase: str, pipeline: Pipeline, core: Core) -> Observation:
+        units = self._needs[name]
+        source = core.recoveries.get(units[0])
+        # a file that failed has still its last frames to show: then its pipeline says so
+        faults = [u for u in units[1:] if core.phases[u] == "faulted"]
+        if phase == "faulted" or (source is not None and source.down):
+            faults.insert(0, units[0])
+        last = pipeline.last_result
+        opening = [u for u in units if core.phases[u] == "starting"]
+        return Observation(
+            stopped="no frame comes any more" if phase == "ended" else "",
+            looping="" if source is None else source.looping,
+            fault=core.reasons[faults[0]] if faults else "",
+            waiting=f"{opening[0]} is not open yet" if opening else "",
+            # one result says nothing of how soon the next is due
+            result_s=None if last is None else last[0] / 1e9,
+            regular=pipeline.usual_gap_s is not None,
+            invalid="" if last is None else last[1].reason or "",
+        )
