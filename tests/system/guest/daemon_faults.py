@@ -93,7 +93,7 @@ class Tapped(V4l2Source):
 
 
 class Taps(FakeSink):
-    """Gives each result to its camera's watch; `wrong` is what a receiver would miss of the bystander."""
+    """Gives each result to its camera's watch, and counts."""
 
     def __init__(self, watches: dict[str, Watch]) -> None:
         super().__init__("here")
@@ -106,7 +106,7 @@ class Taps(FakeSink):
             r = m.body
             self.results[r.pipeline] += 1
             self.dropped[r.pipeline] += r.dropped
-            self._watches[r.pipeline].picture(r.valid)
+            self._watches[r.pipeline].picture(r.valid, r.captured_mono_ns)
 
 
 def configuration() -> str:

@@ -28,15 +28,22 @@ class Watch:
         self.device, self.memory = device, memory
         self.source: V4l2Source | None = None
         self.came = threading.Condition()
-        self.good_s: list[float] = []  # time.monotonic() of each good picture
+        self.good_s: list[
+            tuple[float, float]
+        ] = []  # time.monotonic() of capture and arrival of each good picture
         self.bad_s: list[float] = []
         self.faults: list[tuple[float, str]] = []
         self.missing = 0  # pictures by the driver's own numbers
         self.defects: list[str] = []  # what may never be
 
-    def picture(self, good: bool, missing: int = 0) -> None:
+    def picture(self, good: bool, captured_ns: int, missing: int = 0) -> None:
+        """Has two times: what was captured before a fault may arrive after it, and is no recovery."""
+        now = time.monotonic()
         with self.came:
-            (self.good_s if good else self.bad_s).append(time.monotonic())
+            if good:
+                self.good_s.append((captured_ns / 1e9, now))
+            else:
+                self.bad_s.append(now)
             self.missing += missing
             self.came.notify_all()
 
@@ -67,15 +74,18 @@ class Watch:
         queue = None if self.source is None else self.source._queue
         return 0 if queue is None else queue.refused
 
-    def first_good(self, since: float) -> float | None:
+    def first_good(self, since: float) -> float:
+        """When the first good picture that was captured after `since` arrived."""
         with self.came:
-            return next((at for at in self.good_s if at >= since), None)
+            return next(arrived for captured, arrived in self.good_s if captured > since)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`begin` and `end` act on one camera; `shows(watch, since)` is when it has been noticed. `all`: vivid has only
-    this fault for all cameras at once; then it acts on the first.
+    """`begin` and `end` act on one camera; `shows(watch, since)` is whether it has been noticed.
+
+    `later`: it waits for the next opening, and has ended when it has struck. `all`: vivid has this fault only for all
+    cameras at once; then it acts on the first.
     """
 
     begin: Callable[[Watch], None]
@@ -83,6 +93,7 @@ class Fault:
     end: Callable[[Watch], None] | None = None
     holds_s: float = 0.0
     memories: tuple[str, ...] = ("userptr", "mmap")
+    later: bool = False
     all: bool = False
 
 
@@ -119,12 +130,18 @@ FAULTS: dict[str, Fault] = {
     "disconnect": Fault(_press("disconnect"), _says("ENODEV")),
     "dropped buffers 50%": Fault(_drop(50), lambda w, since: True, _drop(0), DROPPING_S),
     "REQBUFS error": Fault(
-        _press("inject_vidioc_reqbufs_error", "inject_fatal_streaming_error"), _says("REQBUFS: EINVAL")
+        _press("inject_vidioc_reqbufs_error", "inject_fatal_streaming_error"),
+        _says("REQBUFS: EINVAL"),
+        later=True,
     ),
     "STREAMON error": Fault(
-        _press("inject_vidioc_streamon_error", "inject_fatal_streaming_error"), _says("STREAMON: EINVAL")
+        _press("inject_vidioc_streamon_error", "inject_fatal_streaming_error"),
+        _says("STREAMON: EINVAL"),
+        later=True,
     ),
-    "USERPTR refused": Fault(_refuse_userptr, _says("write into its slots"), memories=("userptr",)),
+    "USERPTR refused": Fault(
+        _refuse_userptr, _says("write into its slots"), memories=("userptr",), later=True
+    ),
     "unbind and bind": Fault(
         lambda watch: vivid.unbind(), _says("ENODEV"), lambda watch: vivid.bind(), 0.5, all=True
     ),
@@ -178,11 +195,12 @@ def _await_good(fault: Fault, w: Watch, begun: float, ended: float, times: Times
         signs = [at for at, _ in w.faults[-5:]] + w.bad_s[-1:]
         return max([ended, *(at for at in signs if at >= begun)])
 
-    if not w.wait(lambda: sum(at > last_sign() for at in w.good_s[-SETTLED:]) >= SETTLED, LOST_S):
+    if not w.wait(lambda: sum(c > last_sign() for c, _ in w.good_s[-SETTLED:]) >= SETTLED, LOST_S):
         times.failures.append(f"no good pictures in {LOST_S:g} s; {_story(w, begun)}")
         return
+    if fault.later:
+        ended = last_sign()
     first = w.first_good(last_sign())
-    assert first is not None
     times.recovery_s.append(first - ended)
     if first - ended > PROMISED_S:
         times.failures.append(f"took {first - ended:.2f} s; {_story(w, begun)}")

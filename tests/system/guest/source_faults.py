@@ -83,8 +83,9 @@ class Loop(threading.Thread):
         elif not torn and not np.array_equal(picture, self._first):
             self.watch.defect(f"picture {frame.seq} is not what the camera shows")
         picture[...] = 1
+        captured_ns = frame.captured_mono_ns
         frame.release()
-        self.watch.picture(not torn, missing)
+        self.watch.picture(not torn, captured_ns, missing)
 
 
 def main() -> None:
