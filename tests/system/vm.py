@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +38,7 @@ def run_in_vm(module: str, folder: Path, limit_s: int, **environment: str) -> An
     command = [str(HERE / "run-vm"), "-o", str(out), "-t", str(limit_s), "-b", str(BOOT_S)]
     for path in (ROOT / "edged", ROOT / "tests"):
         command += ["-i", str(path)]
-    try:
-        done = subprocess.run(
-            [*command, str(script)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=limit_s + BOOT_S + 60,  # run-vm has a limit of its own; this is for its own failure
-        )
-        status, words = done.returncode, done.stderr
-    except subprocess.TimeoutExpired:
-        status, words = 125, "run-vm itself hangs"
+    status, words = _run([*command, str(script)], limit_s + BOOT_S + 60)
     print(_tail(out / "stdout.log", 400))
     result = out / "result.json"
     if status == 0 and result.is_file():
@@ -56,6 +48,24 @@ def run_in_vm(module: str, folder: Path, limit_s: int, **environment: str) -> An
     for name in ("stdout.log", "stderr.log", "console.log", "dmesg.txt"):
         parts.append(f"--- the end of {name}\n{_tail(out / name, 40)}")
     pytest.fail("\n".join(parts), pytrace=False)
+
+
+def _run(command: list[str], limit_s: float) -> tuple[int, str]:
+    """Status and words of run-vm, which has limits of its own; whatever happens here, the machine does not stay."""
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as child:
+        try:
+            _, words = child.communicate(timeout=limit_s)
+            return child.returncode, words
+        except subprocess.TimeoutExpired:
+            return 125, "run-vm itself hangs"
+        finally:
+            if child.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGTERM)
+                try:
+                    child.wait(10)
+                except subprocess.TimeoutExpired:
+                    os.killpg(child.pid, signal.SIGKILL)
 
 
 def _tail(path: Path, lines: int) -> str:

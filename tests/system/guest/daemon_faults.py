@@ -89,6 +89,8 @@ class Tapped(V4l2Source):
         if frame is not None:
             self.frames += 1
             self.watch.missing += self.numbers.step(frame, self.lost)
+            if "torn" in frame.tags:  # here, as a picture may give way to a newer one and have no result
+                self.watch.bad()
         return frame
 
 

@@ -38,13 +38,17 @@ class Watch:
 
     def picture(self, good: bool, captured_ns: int, missing: int = 0) -> None:
         """Has two times: what was captured before a fault may arrive after it, and is no recovery."""
-        now = time.monotonic()
+        if not good:
+            self.bad()
         with self.came:
-            if good:
-                self.good_s.append((captured_ns / 1e9, now))
-            else:
-                self.bad_s.append(now)
             self.missing += missing
+            if good:
+                self.good_s.append((captured_ns / 1e9, time.monotonic()))
+            self.came.notify_all()
+
+    def bad(self) -> None:
+        with self.came:
+            self.bad_s.append(time.monotonic())
             self.came.notify_all()
 
     def fault(self, text: str) -> None:
