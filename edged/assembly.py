@@ -12,6 +12,7 @@ from edged import registry
 from edged.config.schema import Backend, Config, ModelConfig
 from edged.engines.choose import make_engine
 from edged.errors import EdgedError
+from edged.framesets import SyncGroup
 from edged.interfaces import Device, Engine, Sink, Source
 from edged.mailbox import Bell
 from edged.messages import Identity, ModelId
@@ -79,6 +80,7 @@ class Assembly:
         self.sinks = {name: self._sink(name, entry) for name, entry in config.sinks.items()}
         used = {p.source for p in config.pipelines.values()}
         sources = {n: makers.source(n, entry) for n, entry in config.sources.items() if n in used}
+        self.sync_groups = {n: self._sync_group(n) for n in config.sync_groups}
         self.pipelines = {n: self._pipeline(n, sources[p.source].live) for n, p in config.pipelines.items()}
         self._entries = {n: self._settled(n, entry, sources) for n, entry in config.models.items()}
         self.runners = {r.name: r for name in config.models for r in self._instances(name)}
@@ -103,6 +105,10 @@ class Assembly:
 
         return SinkWorker(name, sink, entry.deliver, report)
 
+    def _sync_group(self, name: str) -> SyncGroup:
+        members = [n for n, p in self._config.pipelines.items() if p.sync_group == name]
+        return SyncGroup(name, self._config.sync_groups[name].tolerance_ms, members)
+
     def _pipeline(self, name: str, live: bool) -> Pipeline:
         entry = self._config.pipelines[name]
         model = self._models[entry.model]
@@ -117,6 +123,7 @@ class Assembly:
             self._post,
             live=live,
             limit=self._frames,
+            sync=None if entry.sync_group is None else self.sync_groups[entry.sync_group],
         )
 
     def _settled(self, name: str, entry: ModelConfig, sources: Mapping[str, Source]) -> ModelConfig:

@@ -102,6 +102,7 @@ class Daemon:
         )
         self.sinks, self.pipelines = parts.sinks, parts.pipelines
         self.runners, self.sources = parts.runners, parts.sources
+        self.sync_groups = parts.sync_groups
         self.units: dict[str, Unit] = {**self.sources, **self.runners}
         self.core = Core(parts.kinds, parts.backoffs)
         self.board = Board(self.pipelines, parts.needs)
@@ -130,6 +131,7 @@ class Daemon:
             sources={n.removeprefix("source "): self._source_use(u) for n, u in self.sources.items()},
             sinks={n: _sink_counts(self.core.phases[f"sink {n}"], w) for n, w in self.sinks.items()},
             regions={k: v for u in self.units.values() for k, v in _region_uses(u).items()},
+            sync_groups={n: g.counts() for n, g in self.sync_groups.items()},
             errors=tuple(str(e) for e in self.errors),
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from edged.frames import Frame
 
@@ -17,6 +18,7 @@ class Bell:
 
     def __init__(self) -> None:
         self.condition = threading.Condition(threading.Lock())
+        self.served = 0  # frames taken from all these mailboxes; guarded by the condition
 
     def ring(self) -> None:
         with self.condition:
@@ -29,18 +31,25 @@ class Mailbox:
     `live` (newest wins): `put` never waits; it replaces and releases the older frame and counts it as
     dropped. Not live: `put` waits until the frame before was taken (back-pressure).
 
+    `keeps(held, new)`, if given, may keep the frame that a live mailbox holds: then the new one is dropped. It is
+    called with the bell's condition held. `passed` counts the frames that were dropped so behind the one held.
+
     A runner chooses among mailboxes under the bell's condition: methods whose names end in `_locked` are
     called with it held.
     """
 
-    def __init__(self, bell: Bell, *, live: bool) -> None:
+    def __init__(
+        self, bell: Bell, *, live: bool, keeps: Callable[[Frame, Frame], bool] | None = None
+    ) -> None:
         self.live = live
         self.bell = bell
+        self._keeps = keeps
         self._frame: Frame | None = None
         self._closed = False
         self.offered = 0
         self.dropped = 0
         self.taken = 0
+        self.passed = 0
 
     def put(self, frame: Frame, timeout_s: float | None = None) -> bool:
         """Hand a frame over; its lease becomes the mailbox's. False: closed or timed out, lease kept by the caller."""
@@ -54,12 +63,16 @@ class Mailbox:
             if self._closed:
                 return False
             self.offered += 1
-            old, self._frame = self._frame, frame
-            if old is not None:
+            gone = self._frame
+            if gone is not None and self._keeps is not None and self._keeps(gone, frame):
+                gone, self.passed = frame, self.passed + 1
+            else:
+                self._frame, self.passed = frame, 0
+            if gone is not None:
                 self.dropped += 1
             self.bell.condition.notify_all()
-        if old is not None:
-            old.release()
+        if gone is not None:
+            gone.release()
         return True
 
     @property
@@ -72,7 +85,7 @@ class Mailbox:
 
     def take_locked(self) -> Frame | None:
         """Take the frame; its lease becomes the caller's. None when there is none."""
-        frame, self._frame = self._frame, None
+        frame, self._frame, self.passed = self._frame, None, 0
         if frame is not None:
             self.taken += 1
             self.bell.condition.notify_all()

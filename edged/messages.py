@@ -79,7 +79,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
     An empty list means "looked and saw nothing". (session_id, pipeline, seq) is unique; seq never resets
     within a session. `age_ms` is from capture to publication, `deadline_ms` the age promised
     (pipelines.NAME.deadline_ms); both on the monotonic clock. `dropped` counts this pipeline's frames that
-    gave way to newer ones since the result before.
+    gave way to newer ones since the result before. Results with the same session_id, `sync_group` and
+    `frame_set` are of pictures that several cameras took at one moment (pipelines.NAME.sync_group).
     """
 
     schema: Literal[1] = 1
@@ -89,6 +90,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
     session_id: str
     seq: int
     frame_seq: int
+    sync_group: str | None = None
+    frame_set: int | None = None
     captured_at: int
     published_at: int = 0
     captured_mono_ns: int

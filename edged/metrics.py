@@ -65,7 +65,8 @@ class Histogram:
 class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
     """offered = inferred + dropped + failed, once the pipeline is drained. `state`, `reason`: see health.py.
 
-    `lost` are pictures the source missed before they were offered (no free slot, driver). `stages`:
+    `lost` are pictures the source missed before they were offered (no free slot, driver), `skipped` those that
+    every, max_fps or a frame set left out: neither is offered nor dropped. `stages`:
     wait (capture to runner), infer (launch to completion: preprocess and engine), preprocess and engine
     on their own, parse, age (capture to hand-over to the sinks).
     """
@@ -79,6 +80,7 @@ class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
     inferred: int
     failed: int
     lost: int
+    skipped: int = 0
     rejected: int
     detections: int
     fps: float
@@ -110,6 +112,20 @@ class SinkCounts(msgspec.Struct, frozen=True, kw_only=True):
     held: int
 
 
+class SyncCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Frame sets of a [sync_groups.X]: taken = complete + partial + unseen + open.
+
+    complete: every pipeline of the group gave its result. partial: some did and the others never will (a camera
+    missed it, or a frame gave way). unseen: none did. open: not decided yet.
+    """
+
+    taken: int
+    complete: int
+    partial: int
+    unseen: int
+    open: int
+
+
 class RegionUse(msgspec.Struct, frozen=True):
     """An admitted region: bytes planned, bytes handed out (its high-water mark), slots in use at most."""
 
@@ -128,4 +144,5 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     sources: Mapping[str, SourceUse]
     sinks: Mapping[str, SinkCounts]
     regions: Mapping[str, RegionUse]
+    sync_groups: Mapping[str, SyncCounts] = {}
     errors: tuple[str, ...] = ()

@@ -14,18 +14,20 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-import numpy as np
 
 from edged.config.schema import PipelineConfig
-from edged.frames import F32, Frame
+from edged.frames import Frame
+from edged.framesets import TAG, SyncGroup
 from edged.freshness import GOOD, Verdict, judge
 from edged.mailbox import Bell, Mailbox
-from edged.messages import Classification, Detection, Identity, Message, ModelId, Result, topic
+from edged.messages import Identity, Message, ModelId, Result, topic
 from edged.metrics import Histogram, PipelineCounts
 from edged.parsers.base import Parsed
+from edged.rates import Rate
+from edged.results import ResultMaker
 from edged.tracking.tracker import Tracker
 from edged.units import Report
 
@@ -42,7 +44,7 @@ MAX_AHEAD = 64
 class Job:
     """One frame on its way through a runner. `order` counts the frames that its pipeline gave out.
 
-    Times are CLOCK_MONOTONIC in ns; `dropped` is the mailbox's count when the frame was taken. The frame's
+    Times are CLOCK_MONOTONIC in ns; `dropped` is the mailbox's count of what was dropped before it. The frame's
     lease is its runner's until the device has read it; after that only its facts are used.
     """
 
@@ -59,7 +61,10 @@ class Job:
 
 
 class Pipeline:
-    """See the module. `live`: as its source is. `limit`: give out at most this many frames (edged run --frames)."""
+    """See the module. `live`: as its source is. `limit`: give out at most this many frames (edged run --frames).
+
+    `sync`: the group whose frame sets its frames are in.
+    """
 
     def __init__(
         self,
@@ -74,23 +79,27 @@ class Pipeline:
         *,
         live: bool,
         limit: int | None = None,
+        sync: SyncGroup | None = None,
     ) -> None:
         self.name = name
         self.config = config
-        self.mailbox = Mailbox(bell, live=live)
+        self.mailbox = Mailbox(bell, live=live, keeps=None if sync is None else sync.keeps)
+        self.served = 0  # Bell.served when a runner last took a frame; guarded by the bell's condition
         self.state: Literal["starting", "running", "ended", "faulted"] = "starting"
         self.on_result: Callable[[Job, Result], None] | None = None  # for measurements
-        self._identity = identity
-        self._model = model
-        self._labels = tuple(labels)
-        self._keep = _class_ids(config.classes, self._labels)
+        self._maker = ResultMaker(name, config, identity, model, labels, sync)
         self._offers = tuple(offers)
         self._post = post
         self._topic = topic(identity.device, "result", name)
         self._limit = limit
         self._given = 0  # guarded by the bell's condition
-        self._last_seq = -1  # of the source's thread
-        self.lost = 0  # of the source's thread
+        self._sync = sync
+        # of the source's thread; where the reader is made to wait, pictures come when they are wanted
+        self._rate = Rate(config.every, config.max_fps if live else None)
+        self._last_seq = -1
+        self._wanted = True  # the frame of that number
+        self.lost = 0
+        self.skipped = 0
         self._lock = threading.Lock()  # guards all below; taken before the bell's condition
         self._ending: Ending = "ended"
         self._next = 0
@@ -118,16 +127,37 @@ class Pipeline:
         with self._lock:
             self._last_seq = -1
             self._resumed = True
+            self._rate.reset()
             if self._tracker is not None:
                 self._tracker.reset()
 
     def offer(self, frame: Frame, timeout_s: float) -> bool:
-        """Put a frame into the mailbox (see Mailbox.put); gaps in `seq` are what the source lost."""
-        if not self.mailbox.put(frame, timeout_s):
+        """Put a frame into the mailbox (see Mailbox.put), or skip it; gaps in `seq` are what the source lost.
+
+        One that was refused for want of time may be offered again.
+        """
+        if self.mailbox.closed:
             return False
-        self.lost += max(0, frame.seq - self._last_seq - 1)
-        self._last_seq = frame.seq
+        if frame.seq != self._last_seq:
+            self.lost += max(0, frame.seq - self._last_seq - 1)
+            self._last_seq = frame.seq
+            self._wanted = self._judge(frame)
+            self.skipped += not self._wanted
+        if self._wanted:
+            return self.mailbox.put(frame, timeout_s)
+        frame.release()
         return True
+
+    def _judge(self, frame: Frame) -> bool:
+        seq, captured_ns = frame.seq, frame.captured_mono_ns
+        wanted = self._rate.wants(seq, captured_ns)
+        if self._sync is not None:
+            s = self._sync.join(self.config.source, captured_ns, wanted)
+            frame.tags = {**frame.tags, TAG: s}
+            wanted = s.id is not None
+        if wanted:
+            self._rate.took(seq, captured_ns)
+        return wanted
 
     # In any thread.
 
@@ -154,10 +184,16 @@ class Pipeline:
 
     def take_locked(self) -> Job | None:
         """The next job, or None. The frame's lease goes with it."""
-        frame = self.mailbox.take_locked() if self.ready_locked() else None
+        box = self.mailbox
+        dropped = box.dropped - box.passed  # before this frame
+        frame = box.take_locked() if self.ready_locked() else None
         if frame is None:
             return None
-        job = Job(self, frame, self._given, self.mailbox.dropped, time.monotonic_ns())
+        if self._sync is not None:
+            self._sync.start(frame)
+        box.bell.served += 1
+        self.served = box.bell.served
+        job = Job(self, frame, self._given, dropped, time.monotonic_ns())
         self._given += 1
         if self._given == self._limit:
             self.mailbox.close_locked()
@@ -199,12 +235,16 @@ class Pipeline:
         verdict = GOOD if look is None else judge(look, self.config.health)
         self._note(time.monotonic_ns(), verdict)
         if self._tracker is not None and verdict.shows:
-            self._track(self._tracker, parsed, job.frame)
-        result = self._result(job, parsed, verdict)
+            self._maker.track(self._tracker, parsed, job.frame)
+        result = self._maker.result(
+            job.frame, self.inferred, job.dropped - self._told_dropped, parsed, verdict
+        )
         self._told_dropped = job.dropped
         message = Message(self._topic, "result", (result.session_id, self.name, result.seq), result)
         for offer in self._offers:
             offer(message)
+        if self._sync is not None:
+            self._sync.give(self.name, job.frame.tags[TAG])
         self.inferred += 1
         self.rejected += parsed.rejected
         self.detections += len(result.detections or ())
@@ -237,83 +277,6 @@ class Pipeline:
         t["parse"].record((job.parsed_ns - job.done_ns) / 1e9)
         t["age"].record((now - captured) / 1e9)
 
-    def _track(self, tracker: Tracker, p: Parsed, frame: Frame) -> None:
-        """Fill in `track_ids`. Classes that are not kept take no tracks; scores are the tracker's to judge."""
-        if p.boxes is None or p.scores is None or p.class_ids is None:
-            return
-        scores = p.scores
-        if self._keep is not None:
-            scores = np.where(np.isin(p.class_ids, self._keep), scores, np.float32(-1))
-        p.track_ids = tracker.update(p.boxes, scores, p.class_ids, frame.captured_mono_ns)
-
-    def _result(self, job: Job, parsed: Parsed, verdict: Verdict) -> Result:
-        frame = job.frame
-        return Result(
-            device=self._identity.device,
-            pipeline=self.name,
-            source=self.config.source,
-            session_id=self._identity.session_id,
-            seq=self.inferred,
-            frame_seq=frame.seq,
-            captured_at=frame.captured_at_ns,
-            captured_mono_ns=frame.captured_mono_ns,
-            timestamp_source=frame.timestamp_source,
-            deadline_ms=self.config.deadline_ms,
-            valid=verdict.valid,
-            invalid_reason=verdict.reason,
-            dropped=job.dropped - self._told_dropped,
-            rejected=parsed.rejected,
-            model=self._model,
-            frame=(frame.spec.width, frame.spec.height),
-            detections=None if parsed.boxes is None else self._detections(parsed),
-            classes=None if parsed.classes is None else self._classes(parsed),
-            mask=parsed.mask,
-            tensors=parsed.tensors,
-        )
-
-    def _label(self, class_id: int) -> str:
-        return self._labels[class_id] if 0 <= class_id < len(self._labels) else str(class_id)
-
-    def _detections(self, p: Parsed) -> list[Detection]:
-        assert p.boxes is not None
-        assert p.scores is not None
-        assert p.class_ids is not None
-        keep = np.ones(len(p.boxes), bool)
-        if self._keep is not None:
-            keep &= np.isin(p.class_ids, self._keep)
-        if self.config.min_score is not None:
-            keep &= p.scores >= self.config.min_score
-        if self.config.min_size is not None:
-            keep &= (p.boxes[:, 2:] >= self.config.min_size).all(axis=1)
-        rows = np.flatnonzero(keep)
-        boxes, scores, ids = (
-            _numbers(p.boxes[rows], 2),
-            _numbers(p.scores[rows], 4),
-            p.class_ids[rows].tolist(),
-        )
-        points = None if p.keypoints is None else _numbers(p.keypoints[rows], 2)
-        tracks = None if p.track_ids is None else p.track_ids[rows].tolist()
-        return [
-            Detection(
-                self._label(ids[i]),
-                ids[i],
-                scores[i],
-                tuple(boxes[i]),
-                None if tracks is None or tracks[i] < 0 else tracks[i],
-                None if points is None else [(x, y) for x, y in points[i]],
-            )
-            for i in range(len(rows))
-        ]
-
-    def _classes(self, p: Parsed) -> list[Classification]:
-        assert p.classes is not None
-        least = self.config.min_score or 0.0
-        return [
-            Classification(self._label(i), i, s)
-            for i, s in zip(p.classes[0].tolist(), _numbers(p.classes[1], 4), strict=True)
-            if s >= least and (self._keep is None or i in self._keep)
-        ]
-
     # In any thread.
 
     def counts(self) -> PipelineCounts:
@@ -329,20 +292,10 @@ class Pipeline:
                 inferred=self.inferred,
                 failed=self.failed,
                 lost=self.lost,
+                skipped=self.skipped,
                 rejected=self.rejected,
                 detections=self.detections,
                 fps=round(self.inferred / span_s, 2) if span_s > 0 else 0.0,
                 stages={},
             )
         return msgspec.structs.replace(counts, stages={k: h.quantiles() for k, h in self.times.items()})
-
-
-def _numbers(a: F32, decimals: int) -> list[Any]:
-    """Python numbers without digits that no detector gives: they would double a JSON message."""
-    numbers: list[Any] = np.round(a.astype(np.float64), decimals).tolist()
-    return numbers
-
-
-def _class_ids(names: Sequence[str], labels: Sequence[str]) -> list[int] | None:
-    """Class ids to keep; None: all. Names were checked against the labels when the pipeline was built."""
-    return [labels.index(n) for n in names] if names else None

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from edged.sources._rtsp_reader import Reader
+
 SWITCH_S = 0.0005  # how long another thread's Python may delay a frame
 
 
@@ -29,6 +31,11 @@ def freeze_garbage() -> None:
     """What lives now is never scanned again: it stays until the end, and a full scan would delay a frame."""
     gc.collect()
     gc.freeze()
+
+
+def threads_in_libraries() -> bool:
+    """Whether a closed source left a thread behind that waits for a library, which waits for a camera."""
+    return any(isinstance(t, Reader) for t in threading.enumerate())
 
 
 @contextmanager

@@ -22,6 +22,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "video": "edged.sources.video:VideoSource",
         "pattern": "edged.sources.pattern:PatternSource",
         "v4l2": "edged.sources.v4l2:V4l2Source",
+        "rtsp": "edged.sources.rtsp:RtspSource",
     },
     # Class(name: str, options: Options, identity: Identity) -> Sink
     "sinks": {

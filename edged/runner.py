@@ -78,7 +78,6 @@ class Runner(Unit):
         self._flying: deque[Ticket] = deque()
         self._pipelines = tuple(pipelines)
         self._preprocess: dict[Pipeline, Preprocess] = {}  # entries change while no frame of theirs is about
-        self._turn = 0
         self._closing = ExitStack()
 
     # In any thread, once prepared.
@@ -181,16 +180,14 @@ class Runner(Unit):
             )
 
     def _take(self) -> Job | None:
-        """The freshest frame of the pipeline whose turn it is: round robin over those that have one."""
-        n = len(self._pipelines)
+        """The freshest frame of the pipeline that was served longest ago, by whichever instance of the model.
+
+        So while a frame of one pipeline waits, no other is served twice, however many frames that one has.
+        """
         with self._bell.condition:
-            for k in range(n):
-                index = (self._turn + k) % n
-                job = self._pipelines[index].take_locked()
-                if job is not None:
-                    self._turn = (index + 1) % n
-                    return job
-        return None
+            ready = (p for p in self._pipelines if p.ready_locked())
+            pipeline = min(ready, key=lambda p: p.served, default=None)
+            return None if pipeline is None else pipeline.take_locked()
 
     def _fill(self) -> None:
         while len(self._flying) < self.in_flight:

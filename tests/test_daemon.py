@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,11 +30,13 @@ from edged.config.schema import (
     ModelConfig,
     PipelineConfig,
     RuntimeConfig,
+    SyncConfig,
 )
 from edged.daemon import Daemon, Limits
 from edged.engines.fake import Arrays, FakeEngine
 from edged.errors import ConfigError, EdgedError, EngineError, ExitCode, SinkError, SourceError
 from edged.interfaces import Engine, Sink, Source
+from edged.memory import format_bytes
 from edged.messages import Event, PipelineState, Result, State
 from edged.metrics import Snapshot
 from edged.models.model import Model
@@ -123,6 +126,9 @@ class World:
         self, name: str, source: str, model: str = "m", sinks: Sequence[str] = ("bus",), **keys: Any
     ) -> None:
         self._put("pipelines", name, PipelineConfig(source=source, model=model, sinks=tuple(sinks), **keys))
+
+    def sync_group(self, name: str, tolerance_ms: float) -> None:
+        self._put("sync_groups", name, SyncConfig(tolerance_ms=tolerance_ms))
 
     def budget(self, nbytes: int) -> None:
         runtime = RuntimeConfig(memory_budget=nbytes)
@@ -341,6 +347,90 @@ def test_offered_twice_the_capacity_every_frame_is_accounted_for(world: World) -
     for r in results:
         assert r.frame_seq - before - 1 == r.dropped
         before = r.frame_seq
+
+
+class TestSeveralCameras:
+    def test_every_nth_of_a_file_and_all_of_it_from_one_source(self, world: World) -> None:
+        world.source("a", *range(10))
+        world.pipeline("all", "a")
+        world.pipeline("some", "a", every=4)
+        _, daemon = world.run()
+        assert (world.seqs("all"), world.seqs("some")) == (list(range(10)), [0, 4, 8])
+        p = daemon.snapshot().pipelines["some"]
+        assert (p.offered, p.skipped, p.dropped, p.lost) == (3, 7, 0, 0)
+        assert [r.dropped for r in world.results("some")] == [0, 0, 0]
+
+    def test_max_fps_of_a_live_source(self, world: World) -> None:
+        world.pattern("a", rate=200.0, frames=100)
+        world.pipeline("front", "a", max_fps=50.0)
+        _, daemon = world.run()
+        p = daemon.snapshot().pipelines["front"]
+        assert p.offered + p.skipped + p.lost == 100
+        assert 15 <= p.offered <= 40, "half a second, and what the machine was held up for"
+
+    def test_an_overloaded_model_gives_unequal_cameras_equal_shares(self, world: World) -> None:
+        world.model(instances=2)
+        rates = {"a": 1000.0, "b": 500.0, "c": 250.0}
+        for name, rate in rates.items():
+            world.pattern(name, rate=rate)
+            world.pipeline(name, name)
+        world.compute = lambda engine, run: time.sleep(0.02)  # 100 a second in all
+        _, daemon = world.run(Limits(seconds=1.0))
+        got = [p.inferred for p in daemon.snapshot().pipelines.values()]
+        assert min(got) > 5
+        assert min(got) >= 0.7 * max(got), (
+            "exact in test_fairness.py; here the sources' threads may be held up"
+        )
+
+    def test_two_cameras_share_frame_sets_and_under_overload_what_is_begun_is_completed(
+        self, world: World
+    ) -> None:
+        """Offered three times what the model can do: each inference takes one and a half frame intervals."""
+        for name in ("left", "right"):
+            world.pattern(name, rate=50.0, seed=len(name))
+            world.pipeline(name, name, sync_group="rig")
+        world.sync_group("rig", 12.0)  # above half the interval: they may begin at any moment of it
+        world.compute = lambda engine, run: time.sleep(0.03)
+        _, daemon = world.run(Limits(seconds=1.5))
+        left, right = (
+            {r.frame_set: r.captured_mono_ns for r in world.results(name)} for name in ("left", "right")
+        )
+        both = left.keys() & right.keys()
+        assert None not in left
+        assert all(abs(left[i] - right[i]) <= 12e6 for i in both)
+        g = daemon.snapshot().sync_groups["rig"]
+        assert g.taken == g.complete + g.partial + g.unseen + g.open
+        assert g.complete == len(both)
+        assert g.complete >= 0.5 * len(left.keys() | right.keys()), "newest-wins alone completes next to none"
+
+    @pytest.mark.parametrize("instances", [1, 3])
+    def test_regions_of_all_cameras_and_instances_add_up(self, world: World, instances: int) -> None:
+        """Admitted to the byte, refused one below it, each owner with its figure."""
+        world.model("one", instances=instances)
+        world.model("two")
+        for i, name in enumerate("abcd"):
+            world.source(name, 1, size=(64 * (i + 1), 48), live=True)
+            world.pipeline(name, name, "two" if name == "d" else "one")
+        world.pipeline("also", "a", "two")
+        _, daemon = world.run()
+        regions = daemon.snapshot().regions
+        names = [f"model one#{i}" for i in range(instances)] if instances > 1 else ["model one"]
+        ways = {f"pipeline {p} on {m}" for p in "abc" for m in names}
+        ways |= {f"pipeline {p} on model two" for p in ("d", "also")}
+        assert set(regions) == {*names, *ways, "model two", *(f"source {n}" for n in "abcd")}
+        a = daemon.sources["source a"].slots
+        assert a is not None
+        assert len(a) == 1 + (1 + instances) + (1 + 1), "both pipelines of the source"
+        needed = sum(r.nbytes for r in regions.values())
+        world.budget(needed)
+        assert world.run()[0] is ExitCode.OK
+        world.budget(needed - 1)
+        code, daemon = world.run()
+        assert code is ExitCode.MEMORY
+        (error,) = daemon.errors
+        rows = {line[14:]: line[:14].strip() for line in error.message.splitlines()[1:]}
+        assert rows == {name: format_bytes(r.nbytes) for name, r in regions.items()}
+        assert daemon.snapshot().regions == {}
 
 
 class TestRefusals:

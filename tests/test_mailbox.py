@@ -48,6 +48,20 @@ def test_the_newest_frame_wins_and_the_older_ones_lease_ends(slots: Slots) -> No
     frame.release()
 
 
+def test_a_frame_that_is_kept_stays_and_newer_ones_are_dropped_behind_it(slots: Slots) -> None:
+    box = Mailbox(Bell(), live=True, keeps=lambda held, new: held.seq % 2 == 1)
+    for seq in (0, 1, 2, 3):
+        assert box.put(make_frame(slots, seq))
+        assert slots.in_use == 1
+    assert (box.offered, box.dropped, box.passed) == (4, 3, 2), "0 gave way to 1; 2 and 3 came behind it"
+    assert balanced(box)
+    frame = take(box)
+    assert frame is not None
+    assert frame.seq == 1
+    assert box.passed == 0
+    frame.release()
+
+
 def test_an_empty_mailbox_gives_nothing() -> None:
     assert take(Mailbox(Bell(), live=True)) is None
 

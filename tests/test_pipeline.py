@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.config.schema import PipelineConfig
+from edged.framesets import SyncGroup
 from edged.mailbox import Bell
 from edged.memory import Slots
 from edged.messages import Classification, Identity, Mask, Message, ModelId, Result, Tensor
@@ -30,7 +31,9 @@ def found(*rows: tuple[float, ...]) -> Parsed:
 class Rig:
     """A pipeline with its slots; `offer`, `take` and `finish` are what a source and runners do."""
 
-    def __init__(self, *, live: bool = True, limit: int | None = None, **config: Any) -> None:
+    def __init__(
+        self, *, live: bool = True, limit: int | None = None, sync: SyncGroup | None = None, **config: Any
+    ) -> None:
         self.post = Post()
         self.messages: list[Message] = []
         self.slots: Slots = make_slots(MAX_AHEAD + 3)
@@ -45,6 +48,7 @@ class Rig:
             self.post,
             live=live,
             limit=limit,
+            sync=sync,
         )
         self.pipeline.begin()
 
@@ -52,9 +56,12 @@ class Rig:
     def results(self) -> list[Result]:
         return [m.body for m in self.messages if isinstance(m.body, Result)]
 
-    def offer(self, *seqs: int) -> None:
+    def offer(self, *seqs: int, ms: int | None = None) -> None:
+        """`ms`: when the frames were captured."""
         for seq in seqs:
             frame = make_frame(self.slots, seq)
+            if ms is not None:
+                frame.captured_mono_ns = ms * 1_000_000
             if not self.pipeline.offer(frame, 0):
                 frame.release()
 
@@ -126,6 +133,144 @@ def test_results_leave_in_the_order_taken_however_they_finish(order: list[int], 
     counts = rig.pipeline.counts()
     assert (counts.inferred, counts.failed) == (6 - len(failed), len(failed))
     assert rig.balanced()
+
+
+class TestRates:
+    def test_skipped_frames_are_neither_offered_nor_dropped(self) -> None:
+        rig = Rig(every=3)
+        rig.offer(*range(4))  # 0 and 3 are offered, 0 gives way
+        job = rig.take()
+        assert job is not None
+        rig.finish(job)
+        rig.finish(rig.next(6))
+        assert [(r.frame_seq, r.dropped) for r in rig.results] == [(3, 1), (6, 0)]
+        counts = rig.pipeline.counts()
+        assert (counts.offered, counts.dropped, counts.inferred) == (3, 1, 2)
+        assert (counts.skipped, counts.lost) == (2, 2), "4 and 5 never came"
+        assert rig.slots.in_use == 0
+        assert rig.balanced()
+
+    def test_max_fps_goes_by_capture_time(self) -> None:
+        rig = Rig(max_fps=10)
+        for seq in range(10):
+            rig.offer(seq, ms=1000 + 50 * seq)
+        assert rig.pipeline.counts().offered == 5
+        assert rig.pipeline.counts().skipped == 5
+
+    def test_where_the_reader_waits_max_fps_has_no_meaning(self) -> None:
+        rig = Rig(live=False, max_fps=1)
+        for seq in range(3):
+            rig.finish(rig.next(seq))
+        assert len(rig.results) == 3
+
+    def test_a_frame_that_is_offered_again_is_judged_once(self) -> None:
+        rig = Rig(live=False, every=2)
+        rig.offer(0)
+        waits = make_frame(rig.slots, 2)
+        assert not rig.pipeline.offer(waits, 0)
+        assert not rig.pipeline.offer(waits, 0)
+        job = rig.take()
+        assert job is not None
+        rig.finish(job)
+        assert rig.pipeline.offer(waits, 0)
+        counts = rig.pipeline.counts()
+        assert (counts.offered, counts.skipped, counts.lost) == (2, 0, 1)
+
+    def test_a_source_that_was_opened_again_begins_with_its_first_frame(self) -> None:
+        rig = Rig(every=5)
+        rig.finish(rig.next(0))
+        rig.pipeline.begin()
+        rig.finish(rig.next(0))
+        assert rig.pipeline.counts().skipped == 0
+
+    def test_a_closed_pipeline_takes_not_even_what_it_would_skip(self) -> None:
+        rig = Rig(every=2)
+        rig.offer(0)
+        rig.pipeline.drop()
+        frame = make_frame(rig.slots, 1)
+        assert not rig.pipeline.offer(frame, 0)
+        frame.release()
+
+
+class TestFrameSets:
+    """Two pipelines, two cameras; the left one's frames come first."""
+
+    def rigs(self, **config: Any) -> tuple[SyncGroup, Rig, Rig]:
+        group = SyncGroup("rig", 10.0, ("left", "right"))
+        left, right = Rig(sync=group, **config), Rig(sync=group, **config)
+        for rig, name in ((left, "left"), (right, "right")):
+            rig.pipeline.name = name
+            rig.pipeline.config = PipelineConfig(source=name, model="m", **config)
+        return group, left, right
+
+    def serve(self, rig: Rig) -> None:
+        job = rig.take()
+        assert job is not None
+        rig.finish(job)
+
+    def test_results_of_one_moment_share_an_id(self) -> None:
+        group, left, right = self.rigs()
+        for i in range(3):
+            left.offer(i, ms=1000 + 33 * i)
+            right.offer(i + 7, ms=1004 + 33 * i)
+            self.serve(right)
+            self.serve(left)
+        for rig in (left, right):
+            assert [(r.sync_group, r.frame_set) for r in rig.results] == [("rig", i) for i in range(3)]
+        assert group.counts().complete == 3
+
+    def test_without_a_group_a_result_says_nothing(self) -> None:
+        rig = Rig()
+        rig.finish(rig.next(0))
+        assert (rig.results[0].sync_group, rig.results[0].frame_set) == (None, None)
+
+    def test_what_a_runner_has_begun_is_kept_until_it_is_whole(self) -> None:
+        """One runner, slower than the cameras: newest-wins alone would take left 0, right 1, left 2."""
+        group, left, right = self.rigs()
+        left.offer(0, ms=1000)
+        right.offer(0, ms=1001)
+        self.serve(left)
+        left.offer(1, ms=1033)
+        right.offer(1, ms=1034)  # is dropped: 0 completes the set that was begun
+        self.serve(right)
+        left.offer(2, ms=1066)
+        right.offer(2, ms=1067)
+        self.serve(left)
+        self.serve(right)
+        assert [(r.frame_seq, r.frame_set, r.dropped) for r in left.results] == [(0, 0, 0), (2, 2, 1)]
+        assert [(r.frame_seq, r.frame_set, r.dropped) for r in right.results] == [(0, 0, 0), (2, 2, 1)]
+        c = group.counts()
+        assert (c.taken, c.complete, c.partial, c.unseen, c.open) == (3, 2, 0, 1, 0)
+        assert left.balanced()
+        assert right.balanced()
+
+    def test_a_newer_set_that_is_begun_too_is_preferred(self) -> None:
+        _, left, right = self.rigs()
+        for i in range(2):
+            left.offer(i, ms=1000 + 33 * i)
+            if i == 0:
+                right.offer(0, ms=1001)
+            self.serve(left)
+        right.offer(1, ms=1034)
+        self.serve(right)
+        assert [r.frame_set for r in right.results] == [1]
+
+    @pytest.mark.parametrize("config", [{"every": 2}, {"max_fps": 15.0}])
+    def test_limits_keep_sets_whole_whoever_comes_first_and_however_they_are_numbered(
+        self, config: dict[str, Any]
+    ) -> None:
+        group, left, right = self.rigs(**config)
+        for i in range(30):
+            pair = [(left, i, 1000 + 33 * i), (right, i + 1, 1004 + 33 * i)]
+            for rig, seq, ms in reversed(pair) if i % 3 else pair:
+                rig.offer(seq, ms=ms)
+            for rig in (left, right):
+                job = rig.take()
+                if job is not None:
+                    rig.finish(job)
+        assert [r.frame_set for r in left.results] == [r.frame_set for r in right.results] == list(range(15))
+        assert group.counts().complete == 15
+        assert left.pipeline.counts().skipped == 15
 
 
 STEPS = st.lists(

@@ -45,8 +45,11 @@ def choose(config: Config, name: str | None) -> str:
 
 
 def narrow(config: Config, pipeline: str) -> Config:
-    """That pipeline alone. Its sinks are kept only to be replaced; no memory budget: settings vary here."""
-    p = config.pipelines[pipeline]
+    """That pipeline alone, without a limit to its rate. Its sinks are kept only to be replaced.
+
+    No memory budget: settings vary here.
+    """
+    p = replace(config.pipelines[pipeline], every=1, max_fps=None, sync_group=None)
     return replace(
         config,
         runtime=replace(config.runtime, memory_budget=RuntimeConfig().memory_budget),
@@ -54,6 +57,7 @@ def narrow(config: Config, pipeline: str) -> Config:
         sources={p.source: config.sources[p.source]},
         models={p.model: config.models[p.model]},
         sinks={name: config.sinks[name] for name in p.sinks},
+        sync_groups={},
         warnings=(),
     )
 

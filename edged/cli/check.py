@@ -12,12 +12,13 @@ from typing import Any
 from edged.config.load import load
 from edged.config.machine import Findings, inspect_machine
 from edged.config.schema import Backend, Config
+from edged.config.words import hide_credentials
 from edged.errors import ConfigError, ExitCode
 
 HELP = "check a configuration and the models it names"
 
 # where a source reads or a sink sends: the first of these that an Options has
-_TARGETS = ("device", "path", "paths", "endpoint", "host")
+_TARGETS = ("url", "device", "path", "paths", "endpoint", "host")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +77,7 @@ def _backend(b: Backend) -> str:
     values: list[Any] = [getattr(b.options, t, None) for t in _TARGETS]
     for value in values:
         if isinstance(value, str):
-            return f"{b.kind} {value}"
+            return f"{b.kind} {hide_credentials(value)}"
         if value:
             return f"{b.kind} {value[0]}" + (f" and {len(value) - 1} more" if len(value) > 1 else "")
     return str(b.kind)

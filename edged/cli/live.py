@@ -102,6 +102,7 @@ _COLUMNS: dict[str, Callable[[PipelineCounts], str]] = {
     "frames": lambda p: str(p.inferred),
     "fps": lambda p: f"{p.fps:.1f}",
     "dropped": lambda p: str(p.dropped),
+    "skipped": lambda p: str(p.skipped),
     "failed": lambda p: str(p.failed),
     "detections": lambda p: str(p.detections),
     "infer p50": lambda p: f"{p.stages['infer'].p50_ms:.2f}",
@@ -113,7 +114,17 @@ _COLUMNS: dict[str, Callable[[PipelineCounts], str]] = {
 
 def summary(s: Snapshot) -> Table:
     """What a run came to, a row a pipeline."""
-    table = Table("pipeline", title=f"{s.wall_s:.1f} s, times in ms", title_justify="left")
+    sets = [
+        f"sync group {n}: {g.complete} of {g.taken} frame sets complete, {g.partial} in part"
+        for n, g in s.sync_groups.items()
+    ]
+    table = Table(
+        "pipeline",
+        title=f"{s.wall_s:.1f} s, times in ms",
+        title_justify="left",
+        caption="\n".join(sets) or None,
+        caption_justify="left",
+    )
     for heading in _COLUMNS:
         table.add_column(heading, justify="right")
     for name, p in s.pipelines.items():

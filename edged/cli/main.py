@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "model": "edged.cli.model",
     "bench": "edged.cli.bench",
     "cameras": "edged.cli.cameras",
+    "capture": "edged.cli.capture",
 }
 
 

@@ -18,6 +18,7 @@ from edged.config.load import load
 from edged.daemon import Daemon, Limits
 from edged.errors import ExitCode
 from edged.metrics import Snapshot
+from edged.process import threads_in_libraries
 
 HELP = "run a configuration"
 
@@ -27,8 +28,8 @@ log = logging.getLogger(__name__)
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="the configuration (TOML)")
     limit = parser.add_mutually_exclusive_group()
-    limit.add_argument("--frames", type=_positive_int, metavar="N", help="stop after N frames a pipeline")
-    limit.add_argument("--seconds", type=_positive, metavar="S", help="stop after S seconds of running")
+    limit.add_argument("--frames", type=positive_int, metavar="N", help="stop after N frames a pipeline")
+    limit.add_argument("--seconds", type=positive, metavar="S", help="stop after S seconds of running")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     parser.add_argument("--quiet", action="store_true", help="no live status and no summary")
 
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         _tell(daemon.snapshot(), args)
         if code is not ExitCode.OK or daemon.core.why == "signal":
             log.warning("ended: %s (exit status %d)", daemon.core.why, code)
-    if daemon.hanging:
+    if daemon.hanging or threads_in_libraries():
         _leave(code)
     return code
 
@@ -72,14 +73,14 @@ def _leave(code: ExitCode) -> None:
     os._exit(code)
 
 
-def _positive(text: str) -> float:
+def positive(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
 
 
-def _positive_int(text: str) -> int:
+def positive_int(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")

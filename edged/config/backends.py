@@ -29,7 +29,7 @@ from edged.errors import EdgedError, Problem
 
 DEFAULT_ENGINE = "onnxruntime"  # what engine = "auto" means on this version's devices
 URL = re.compile(r"([a-z][a-z0-9+.-]+)://", re.I)
-URL_HINT = "this version reads no network cameras: record to a file and give its path"
+URL_HINT = "for network cameras there is kind = 'rtsp'; else give the path of a file"
 
 
 class NoOptions(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):

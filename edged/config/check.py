@@ -11,7 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edged.config.schema import Backend, DeviceConfig, ModelConfig, PipelineConfig, RuntimeConfig
+from edged.config.schema import (
+    Backend,
+    DeviceConfig,
+    ModelConfig,
+    PipelineConfig,
+    RuntimeConfig,
+    SyncConfig,
+)
 from edged.config.words import join, show, suggest
 from edged.errors import Problem
 
@@ -30,6 +37,7 @@ class Draft:
     sources: dict[str, Backend] = field(default_factory=dict)
     sinks: dict[str, Backend] = field(default_factory=dict)
     pipelines: dict[str, PipelineConfig] = field(default_factory=dict)
+    sync_groups: dict[str, SyncConfig] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)  # source without a [sources.X] -> its key path
 
     def raw(self, group: str) -> Mapping[str, Any]:
@@ -45,7 +53,7 @@ class Draft:
 
 
 def names(d: Draft) -> Iterator[Problem]:
-    for group in ("models", "sources", "sinks", "pipelines"):
+    for group in ("models", "sources", "sinks", "pipelines", "sync_groups"):
         for name in d.raw(group):
             if NAME.fullmatch(name) is None:
                 yield Problem(join(group, name), f"{show(name)} cannot be a name", _NAME_HINT)
@@ -59,11 +67,12 @@ def some_pipeline(d: Draft) -> Iterator[Problem]:
 
 
 def references(d: Draft) -> Iterator[Problem]:
-    """Models and sinks that pipelines name. Sources: shorthand.py, as they may be files too."""
+    """Models, sinks and groups that pipelines name. Sources: shorthand.py, as they may be files too."""
     for path, table in d.raw_pipelines():
-        model = table.get("model")
-        if isinstance(model, str) and model not in d.raw("models"):
-            yield _undeclared(join(path, "model"), model, "models", d)
+        for key, group in (("model", "models"), ("sync_group", "sync_groups")):
+            name = table.get(key)
+            if isinstance(name, str) and name not in d.raw(group):
+                yield _undeclared(join(path, key), name, group, d)
         sinks = table.get("sinks")
         if not isinstance(sinks, list):
             continue
@@ -144,6 +153,7 @@ def unused(d: Draft) -> Iterator[str]:
         "models": {p.model for p in d.pipelines.values()},
         "sources": {p.source for p in d.pipelines.values()},
         "sinks": {s for p in d.pipelines.values() for s in p.sinks},
+        "sync_groups": {p.sync_group for p in d.pipelines.values() if p.sync_group is not None},
     }
     for group, wanted in used.items():
         for name in d.raw(group):

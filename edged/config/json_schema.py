@@ -9,13 +9,20 @@ import msgspec
 from edged import registry
 from edged.config.backends import DEFAULT_ENGINE, options_type, own_keys
 from edged.config.quantities import SIZE_PATTERN
-from edged.config.schema import DeliverConfig, DeviceConfig, ModelConfig, PipelineConfig, RuntimeConfig
+from edged.config.schema import (
+    DeliverConfig,
+    DeviceConfig,
+    ModelConfig,
+    PipelineConfig,
+    RuntimeConfig,
+    SyncConfig,
+)
 
 Json = dict[str, Any]
 
 _REF = "#/$defs/{name}"
 _NAMES = {"pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"}
-_SOURCE_TEXT = "name of a [sources.X], or a device, file or folder"
+_SOURCE_TEXT = "name of a [sources.X], or a device, file, folder or rtsp:// address"
 
 
 def json_schema() -> Json:
@@ -24,7 +31,7 @@ def json_schema() -> Json:
         group: {kind: options_type(registry.load(group, kind)) for kind in registry.kinds(group)}
         for group in ("sources", "sinks", "engines")
     }
-    tables = (DeviceConfig, RuntimeConfig, ModelConfig, PipelineConfig, DeliverConfig)
+    tables = (DeviceConfig, RuntimeConfig, ModelConfig, PipelineConfig, SyncConfig, DeliverConfig)
     types = [*tables, *dict.fromkeys(t for by_kind in kinds.values() for t in by_kind.values())]
     refs, components = msgspec.json.schema_components(types, ref_template=_REF)
     defs: Json = {name: _portable(body) for name, body in components.items()}
@@ -55,6 +62,7 @@ def json_schema() -> Json:
         "sources": {"$ref": "#/$defs/sources"},
         "sinks": {"$ref": "#/$defs/sinks"},
         "pipelines": ref[PipelineConfig],
+        "sync_groups": ref[SyncConfig],
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -16,9 +16,16 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from edged.config import backends, check, walk
+from edged.config import backends, check, rates, walk
 from edged.config.check import Draft
-from edged.config.schema import Config, DeviceConfig, ModelConfig, PipelineConfig, RuntimeConfig
+from edged.config.schema import (
+    Config,
+    DeviceConfig,
+    ModelConfig,
+    PipelineConfig,
+    RuntimeConfig,
+    SyncConfig,
+)
 from edged.config.shorthand import Sources
 from edged.config.words import BAD, Problems, as_table, join, unknown_keys
 from edged.errors import ConfigError, Problem
@@ -112,7 +119,7 @@ def _unreadable(e: OSError | ValueError) -> Problem:
     return Problem("", f"cannot be read: {e.strerror or e}", "check the path and the disk")
 
 
-_GROUPS = ("models", "sources", "sinks", "pipelines")
+_GROUPS = ("models", "sources", "sinks", "pipelines", "sync_groups")
 
 
 def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | None = None) -> Config:
@@ -136,7 +143,11 @@ def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | Non
             if entry is not BAD:
                 out[name] = entry
     _pipelines(draft, base, problems)
-    for cross in check.CHECKS:
+    for name, raw in _tables(data, "sync_groups", problems).items():
+        sync = walk.struct(raw, SyncConfig, join("sync_groups", name), problems)
+        if sync is not BAD:
+            draft.sync_groups[name] = sync
+    for cross in (*check.CHECKS, *rates.CHECKS):
         problems.extend(cross(draft))
     if problems:
         raise ConfigError(file, problems)
@@ -148,7 +159,8 @@ def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | Non
         sources=draft.sources,
         sinks=draft.sinks,
         pipelines=draft.pipelines,
-        warnings=tuple(w for warn in check.WARNINGS for w in warn(draft)),
+        sync_groups=draft.sync_groups,
+        warnings=tuple(w for warn in (*check.WARNINGS, *rates.WARNINGS) for w in warn(draft)),
         origin=draft.origin,
     )
 

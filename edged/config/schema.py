@@ -115,12 +115,30 @@ class HealthOptions(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
     late_s: PositiveFloat = 0.5
 
 
+class SyncConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[sync_groups.X]: cameras whose pictures belong together; pipelines name it in sync_group.
+
+    tolerance_ms: pictures taken so close to the first of a set are in it. Below half the time between two pictures
+        (15 fits 30 a second); cameras on one trigger need 1 or 2.
+    """
+
+    tolerance_ms: Annotated[float, Meta(gt=0, le=10_000)] = 15.0
+
+
 class PipelineConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[pipelines.X]: one source through one model to its sinks; names refer to the other tables."""
+    """[pipelines.X]: one source through one model to its sinks; names refer to the other tables.
+
+    every: only each n-th frame of the source. max_fps: at most so many frames a second, of a live source. Frames left
+        out so are counted as skipped, not as dropped.
+    sync_group: results for pictures that the group's cameras took at one moment have the same frame_set.
+    """
 
     source: str
     model: str
     sinks: tuple[str, ...] = ()
+    every: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    max_fps: Annotated[float, Meta(ge=0.001, le=10_000)] | None = None
+    sync_group: str | None = None
     classes: tuple[str, ...] = ()  # labels to keep; empty: all
     min_score: Unit | None = None
     min_size: Size | None = None  # smallest box to keep
@@ -144,5 +162,6 @@ class Config(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sources: Mapping[str, Backend] = {}
     sinks: Mapping[str, Backend] = {}
     pipelines: Mapping[str, PipelineConfig] = {}
+    sync_groups: Mapping[str, SyncConfig] = {}
     warnings: tuple[str, ...] = ()
     origin: Mapping[str, str] = {}

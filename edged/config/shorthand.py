@@ -1,4 +1,4 @@
-"""What `pipelines.X.source` may be besides the name of a [sources.X]: a device, a file, a folder, a table."""
+"""What `pipelines.X.source` may be besides the name of a [sources.X]: a device, file, folder, address or table."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edged.config.backends import URL, URL_HINT, backend
+from edged.config.backends import URL, backend
 from edged.config.schema import Backend
 from edged.config.words import BAD, Problems, join, show, suggest
 from edged.errors import Problem
 
+_STREAMS = ("rtsp", "rtsps")
 _CAMERA = re.compile(r"/dev/(video[0-9]+|v4l/by-(id|path)/[^/]+)", re.A)
 PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
@@ -49,11 +50,13 @@ class Sources:
         return self._shorthand(value, pipeline, path, problems)
 
     def _shorthand(self, value: str, pipeline: str, path: str, problems: Problems) -> str | None:
-        if URL.match(value):
-            problems.append(Problem(path, f"{show(value)} is a URL", URL_HINT))
+        scheme = URL.match(value)
+        if scheme is not None and scheme[1].lower() not in _STREAMS:
+            hint = "write rtsp://HOST/PATH, or the path of a file"
+            problems.append(Problem(path, f"{show(value)} is no address that is understood", hint))
             return None
-        full = os.path.normpath(os.path.join(self._base, value)) if value else ""
-        table = _as_table(full)
+        full = value if scheme else os.path.normpath(os.path.join(self._base, value)) if value else ""
+        table = {"kind": "rtsp", "url": value} if scheme else _as_table(full)
         if table is None:
             problems.append(self._nothing(value, full, path))
             return None

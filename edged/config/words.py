@@ -23,6 +23,10 @@ Raw = Mapping[str, Any]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.A)
 _SECRET = re.compile(r"pass|secret|token|key$", re.I)
+# user and password before the host; a password may hold an @ itself
+_USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s\"']*@")
+# ?user=…&password=… of an address, and user-pw=… of a GStreamer pipeline
+_LOGIN = re.compile(r"(?i)\b((?:user|login|pass|pwd|auth|token|secret)[\w-]*\s*=\s*)(\"[^\"]*\"|[^&/\s\"']*)")
 LARGEST = 2**63 - 1  # of a TOML integer
 
 # Keys and values of the design that this version does not have: an own remedy beats "unknown".
@@ -34,7 +38,6 @@ _NOT_YET: dict[str, str] = {
     "models.*.fallback": "there is one engine only: remove the key",
     "models.*.gpu": "there is no GPU device yet: remove the key",
     "sinks.*.deliver.event": "events are always sent at once: remove the key",
-    "*.kind=rtsp": "network cameras are not supported: record to a file and use kind = 'video'",
 }
 
 
@@ -44,6 +47,11 @@ def join(path: str, key: str | int) -> str:
         return f"{path}[{key}]"
     text = key if _BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False)
     return f"{path}.{text}" if path else text
+
+
+def hide_credentials(text: str) -> str:
+    """Text with the users and passwords of addresses and pipelines as ***."""
+    return _LOGIN.sub(r"\1***", _USERINFO.sub(r"\1***@", text))
 
 
 def show(value: Any, path: str = "") -> str:
@@ -58,7 +66,7 @@ def show(value: Any, path: str = "") -> str:
         return f"a list of {len(value)}"
     if isinstance(value, int) and abs(value) > LARGEST:
         return "a number beyond 64 bits"
-    text = repr(value) if isinstance(value, (str, int, float)) else str(value)
+    text = hide_credentials(repr(value) if isinstance(value, (str, int, float)) else str(value))
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -35,13 +35,13 @@ class Capture(Protocol):
     def close(self) -> None: ...
 
 
-def _spec(cv2: Any, handle: Any) -> FrameSpec | None:
+def spec_of(cv2: Any, handle: Any) -> FrameSpec | None:
     """The size that a capture says; None when it says none."""
     w, h = int(handle.get(cv2.CAP_PROP_FRAME_WIDTH)), int(handle.get(cv2.CAP_PROP_FRAME_HEIGHT))
     return FrameSpec(w, h, PixelFormat.BGR) if w > 0 and h > 0 else None
 
 
-def _retrieve(cv2: Any, handle: Any, plane: U8) -> U8 | None:
+def retrieve(cv2: Any, handle: Any, plane: U8) -> U8 | None:
     """OpenCV says in two ways that a picture cannot be decoded: False, and for some formats an exception."""
     try:
         ok, picture = handle.retrieve(plane)
@@ -78,7 +78,7 @@ class ClipCapture:
                 f"cannot open {self._path}: it is no video that OpenCV can decode",
                 "check it with ffprobe, or convert it: ffmpeg -i FILE -c:v mjpeg FILE.avi",
             )
-        spec = _spec(self._cv2, self.handle)
+        spec = spec_of(self._cv2, self.handle)
         if spec is None:
             raise self._fail(f"finds no picture size in {self._path}", "check the file with ffprobe")
         rate = self.handle.get(self._cv2.CAP_PROP_FPS)
@@ -122,7 +122,7 @@ class ClipCapture:
         return self._media_s
 
     def retrieve(self, plane: U8) -> U8 | None:
-        return _retrieve(self._cv2, self.handle, plane)
+        return retrieve(self._cv2, self.handle, plane)
 
     def _refuse_incomplete(self) -> None:
         """Raise when the file ended early: frames are missing and so are bytes, or nothing could be decoded."""
@@ -173,7 +173,7 @@ class CameraCapture:
         for key, value in (("FRAME_WIDTH", width), ("FRAME_HEIGHT", height), ("FPS", self._rate)):
             if value is not None:  # a wish: the driver takes the nearest, and the FrameSpec says which
                 self.handle.set(getattr(self._cv2, f"CAP_PROP_{key}"), value)
-        spec = _spec(self._cv2, self.handle)
+        spec = spec_of(self._cv2, self.handle)
         if spec is None or not self.handle.grab():
             raise self._fail(f"gets no picture from {self._path}", "check the cable, or another size or rate")
         self._waiting = True
@@ -211,7 +211,7 @@ class CameraCapture:
 
     def retrieve(self, plane: U8) -> U8 | None:
         self._waiting = False
-        return _retrieve(self._cv2, self.handle, plane)
+        return retrieve(self._cv2, self.handle, plane)
 
     def close(self) -> None:
         with suppress(self._cv2.error):  # a device that is gone

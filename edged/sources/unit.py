@@ -67,8 +67,19 @@ class SourceUnit(Unit):
     def recovers(self) -> bool:
         return self.source.backoff is not None
 
+    def stop(self) -> None:
+        """As of every unit; a source that may wait long for its camera in `open` gives up."""
+        super().stop()
+        interrupt = getattr(self.source, "interrupt", None)
+        if interrupt is not None:
+            interrupt()
+
     def prepare(self) -> None:
-        self.spec = self.source.open()
+        try:
+            self.spec = self.source.open()
+        except SourceError:
+            if not self.stopping:  # nobody waits for this camera any more
+                raise
 
     def plan(self) -> Plan:
         """Slots, and for each pipeline the scratch memory of its way into each of its runners."""

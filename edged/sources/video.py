@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -92,7 +93,9 @@ class VideoSource(SlotSource):
         try:
             if os.path.isdir(o.path):
                 raise self.error(f"cannot play {o.path}: it is a folder", "use kind = 'images' for pictures")
-            os.stat(o.path)
+            mode = os.stat(o.path).st_mode
+            if not o.camera and not stat.S_ISREG(mode):  # opening a pipe may never end
+                raise self.error(f"cannot play {o.path}: it is no file", "record it to a file and play that")
             cv2 = opencv("a source of kind 'video'")
             # an absolute path: FFmpeg takes the part before a colon for a protocol
             path = os.path.abspath(o.path)

@@ -156,7 +156,7 @@ def hanging(folder: Path) -> Path:
 
 def test_an_engine_that_hangs_does_not_outlive_a_signal_and_is_named(hanging: Path) -> None:
     with started(hanging) as child:
-        read_until(child, unit="model m", state="running")
+        read_until(child, unit="source cam", state="running")  # and so the model was let go
         child.terminate()
         rest, err, took_s = finish(child)
     assert child.returncode == ExitCode.DRAIN_TIMEOUT
@@ -168,7 +168,7 @@ def test_an_engine_that_hangs_does_not_outlive_a_signal_and_is_named(hanging: Pa
 
 def test_a_second_signal_ends_at_once_even_if_an_engine_hangs(hanging: Path) -> None:
     with started(hanging) as child:
-        read_until(child, unit="model m", state="running")
+        read_until(child, unit="source cam", state="running")
         child.terminate()
         read_until(child, unit="source cam", state="ended")  # it is draining
         child.send_signal(signal.SIGINT)  # a second one of either kind
@@ -185,7 +185,7 @@ def test_frames_are_exactly_as_many_as_asked_for(folder: Path) -> None:
     lines = messages((folder / "out.jsonl").read_text().splitlines())
     assert [m.get("seq", 0) for m in lines if m["type"] == "result"] == list(range(7))
     front = summary["pipelines"]["front"]
-    assert (front["inferred"], front["state"], front["dropped"], front["failed"]) == (7, "ended", 0, 0)
+    assert (front["inferred"], front["state"], front["dropped"], front["failed"]) == (7, "stopped", 0, 0)
     assert set(front["stages"]) == {"wait", "preprocess", "engine", "infer", "parse", "age"}
     assert summary["sinks"]["log"]["published"] == len(lines)
     assert summary["regions"]["source cam"]["slots"] == 4

@@ -179,7 +179,10 @@ def test_sizes_have_units() -> None:
             "sinks.bus: 'bind' and 'connect' exclude",
         ),
         (change(('"pattern"', '"images"')), "sources.cam.path: is missing; give a folder in path"),
-        (change(('"pattern"', '"images"\npath = "rtsp://x/y"')), "sources.cam.path: 'rtsp://x/y' is a URL; "),
+        (
+            change(('"pattern"', '"images"\npath = "rtsp://x/y"')),
+            "sources.cam.path: 'rtsp://x/y' is a URL; for network cameras there is kind = 'rtsp'",
+        ),
         (
             HEAD + '[sinks.b2]\nkind = "zmq"\nbind = "tcp://*:5556"',
             "sinks.b2.bind: 'tcp://*:5556' is taken by sink 'bus'",

@@ -67,6 +67,15 @@ def test_a_clip(place: Path) -> None:
     assert (source.kind, source.options.path) == ("video", str(place / "clip.avi"))
 
 
+def test_an_address(place: Path) -> None:
+    config = sources(place, "'rtsp://bob:pw@h/a'", "'rtsp://bob:pw@h/a'", "'rtsps://h/a'")
+    assert {n: (s.kind, s.options.url) for n, s in config.sources.items() if n != "yard"} == {
+        "p0": ("rtsp", "rtsp://bob:pw@h/a"),
+        "p2": ("rtsp", "rtsps://h/a"),
+    }
+    assert "pw" not in repr(config)
+
+
 def test_a_table(place: Path) -> None:
     config = sources(place, "{kind = 'images', path = 'shots', rate = 5}")
     assert config.sources["p0"].options.rate == 5.0
@@ -97,8 +106,12 @@ def test_a_source_of_a_pipeline_s_name_stays_itself(place: Path) -> None:
         ("''", "'' is neither a declared source"),
         ("'a\\u0000b'".replace("'", '"'), "'a\\x00b' is neither"),
         (
-            "'rtsp://10.0.0.1/stream'",
-            "'rtsp://10.0.0.1/stream' is a URL; this version reads no network cameras",
+            "'http://bob:hunter2@10.0.0.1/stream'",
+            "'http://***@10.0.0.1/stream' is no address that is understood; write rtsp://HOST/PATH",
+        ),
+        (
+            "'rtsp://bob:hun/ter2@10.0.0.1/stream'",
+            "source: 'rtsp://***@10.0.0.1/stream': is no address of an RTSP stream; write rtsp://HOST/PATH",
         ),
         ("5", "must name a source, got 5; write a name, device, file or folder"),
         ("{path = 'x'}", "pipelines.p0.source.kind: is missing; "),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edged.config.walk import struct
-from edged.config.words import BAD, join, show, suggest
+from edged.config.words import BAD, hide_credentials, join, show, suggest
 from edged.errors import Problem
 from tests.config.toys import Lamp, OddOptions, Shade, ToyOptions
 
@@ -117,6 +117,22 @@ def test_a_type_that_toml_lacks() -> None:
 def test_secrets_are_not_shown() -> None:
     assert show("hunter2", "sinks.cloud.password") == "a hidden value"
     assert show("x" * 100).endswith("...")
+    assert show("rtsp://bob:p@ss/w@host/x", "sources.gate.url") == "'rtsp://***@host/x'"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rtsp://host:554/a?b=1", "rtsp://host:554/a?b=1"),
+        ("rtsp://bob:pw@host/a", "rtsp://***@host/a"),
+        ("rtsp://bob:p@w/d@host/a", "rtsp://***@host/a"),
+        ("rtsp://h/user=bob&password=pw&channel=1", "rtsp://h/user=***&password=***&channel=1"),
+        ('rtspsrc user-id=bob user-pw="a b" ! x', "rtspsrc user-id=*** user-pw=*** ! x"),
+        ("/dev/video0", "/dev/video0"),
+    ],
+)
+def test_credentials_are_hidden(text: str, shown: str) -> None:
+    assert hide_credentials(text) == shown
 
 
 def test_key_paths_and_suggestions() -> None:

@@ -12,14 +12,17 @@ from edged.errors import SourceError
 from edged.frames import Frame
 from edged.interfaces import EndOfStream, Source
 from edged.memory import Slots
+from edged.sources._rtsp_options import RtspOptions
 from edged.sources._v4l2_options import V4l2Options
 from edged.sources.fake import FakeOptions, FakeSource
 from edged.sources.images import ImagesOptions, ImagesSource
 from edged.sources.pattern import PatternOptions, PatternSource
+from edged.sources.rtsp import RtspSource
 from edged.sources.v4l2 import V4l2Source
 from edged.sources.v4l2_fake import FakeCamera, FakeKernel
 from edged.sources.video import VideoOptions, VideoSource
 from tests.sources.make import slots, started, write_clip, write_pictures
+from tests.sources.rtsp import Server
 
 COUNT = 6  # pictures that every source here has
 RATE = 200.0  # of the live ones, pictures a second
@@ -53,14 +56,39 @@ def _v4l2(folder: Path, live: bool) -> Source:
     return V4l2Source("c", V4l2Options(device="/dev/video0"), FakeKernel({"/dev/video0": camera}))
 
 
+def _rtsp(url: str, live: bool) -> Source:
+    if not live:
+        pytest.skip("a network camera is always live")
+    return RtspSource("n", RtspOptions(url=url))
+
+
+@pytest.fixture(scope="module")
+def rtsp_url() -> Iterator[Callable[[], str]]:
+    """The address of a real server; asking for it skips the test where none is installed."""
+    try:
+        server = Server("--rate", str(round(RATE)))
+    except pytest.skip.Exception as e:
+        reason = str(e)
+        yield lambda: pytest.skip(reason)
+        return
+    yield server.url
+    server.kill()
+
+
 @pytest.fixture(
-    params=[_fake, _images, _video, _pattern, _v4l2], ids=["fake", "images", "video", "pattern", "v4l2"]
+    params=[_fake, _images, _video, _pattern, _v4l2, _rtsp],
+    ids=["fake", "images", "video", "pattern", "v4l2", "rtsp"],
 )
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[bool], Source]]:
+def make(
+    request: pytest.FixtureRequest, tmp_path: Path, rtsp_url: Callable[[], str]
+) -> Iterator[Callable[[bool], Source]]:
     made: list[Source] = []
 
     def one(live: bool) -> Source:
-        made.append(request.param(tmp_path, live))
+        if request.param is _rtsp:
+            made.append(_rtsp(rtsp_url(), live))
+        else:
+            made.append(request.param(tmp_path, live))
         return made[-1]
 
     yield one
@@ -97,6 +125,11 @@ def read_all(source: Source) -> list[int]:
 
 
 def endless(source: Source) -> bool:
+    return isinstance(source, (V4l2Source, RtspSource))
+
+
+def hoards(source: Source) -> bool:
+    """Whether a driver holds the free slots."""
     return isinstance(source, V4l2Source)
 
 
@@ -116,7 +149,12 @@ def test_frames_match_the_spec_and_lie_in_the_slots(source: Source) -> None:
 
 def test_all_frames_come_in_order_and_then_the_end_again_and_again(source: Source) -> None:
     started(source, COUNT if endless(source) else 2)  # a camera goes on while the reader is kept waiting
-    assert read_all(source) == list(range(COUNT))
+    seen = read_all(source)
+    if isinstance(source, RtspSource):  # a machine that is busy elsewhere may miss one
+        assert seen == sorted(set(seen))
+        assert seen[0] == 0
+    else:
+        assert seen == list(range(COUNT))
     for _ in range(0 if endless(source) else 2):
         with pytest.raises(EndOfStream):
             source.read(0.0)
@@ -126,7 +164,7 @@ def test_a_frame_is_a_lease_of_the_caller(source: Source) -> None:
     given = started(source)
     frame = read(source)
     held = given.in_use
-    assert held == (len(given) if endless(source) else 1)  # a camera's driver holds the others
+    assert held == (len(given) if hoards(source) else 1)  # a camera's driver holds the others
     frame.retain()
     frame.release()
     assert given.in_use == held
@@ -185,7 +223,8 @@ def test_without_a_free_slot_a_live_source_loses_pictures_and_counts_them(
     assert held.seq == 0
     ended = False
     try:
-        source.read(1.5 / RATE)
+        # a driver fills its buffers in time; over a network pictures come when they come
+        source.read(0.1 if isinstance(source, RtspSource) else 1.5 / RATE)
     except EndOfStream:  # one that is not paced is through at once
         ended = True
     held.release()

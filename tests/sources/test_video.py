@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,12 @@ def test_what_is_no_video_is_refused_at_open(tmp_path: Path) -> None:
         assert str(e.value).startswith("source 'v' ")
         assert e.value.hint
         s.close()
+
+
+def test_a_pipe_is_refused_before_it_holds_anybody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.avi")
+    with pytest.raises(SourceError, match=r"pipe\.avi: it is no file"):
+        source(tmp_path / "pipe.avi").open()
 
 
 def test_a_turned_video_arrives_upright_in_the_slot(tmp_path: Path) -> None:
