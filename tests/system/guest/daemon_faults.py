@@ -30,6 +30,7 @@ from tests.system.guest.numbers import Numbers
 from tests.system.guest.report import write
 from tests.system.guest.rounds import Watch
 from tests.system.guest.session import play_all
+from tests.system.guest.stalls import Stalls
 
 CAMERAS = {"userptr": "userptr", "mmap": "mmap", "bystander": "userptr"}
 RATES = {
@@ -64,9 +65,9 @@ controls = {{timestamp_source = "Start of Exposure"}}
 class Tapped(V4l2Source):
     """The real source; notes its faults and what the driver numbered."""
 
-    def __init__(self, name: str, entry: Backend, watch: Watch) -> None:
+    def __init__(self, name: str, entry: Backend, watch: Watch, stalls: Stalls) -> None:
         super().__init__(name, entry.options)
-        self.watch, self.numbers = watch, Numbers(DRIVER_BUFFERS)
+        self.watch, self.numbers = watch, Numbers(DRIVER_BUFFERS, stalls.stood)
         self.frames = 0
         watch.source = self
 
@@ -95,11 +96,11 @@ class Tapped(V4l2Source):
 
 
 class Taps(FakeSink):
-    """Gives each result to its camera's watch, and counts."""
+    """Gives each result to its camera's watch, and counts; `dropped`: while the machine did not stand still."""
 
-    def __init__(self, watches: dict[str, Watch]) -> None:
+    def __init__(self, watches: dict[str, Watch], stalls: Stalls) -> None:
         super().__init__("here")
-        self._watches = watches
+        self._watches, self._stalls = watches, stalls
         self.results = dict.fromkeys(watches, 0)
         self.dropped = dict.fromkeys(watches, 0)
 
@@ -107,7 +108,8 @@ class Taps(FakeSink):
         if isinstance(m.body, Result):
             r = m.body
             self.results[r.pipeline] += 1
-            self.dropped[r.pipeline] += r.dropped
+            if r.dropped and not self._stalls.stood():
+                self.dropped[r.pipeline] += r.dropped
             self._watches[r.pipeline].picture(r.valid, r.captured_mono_ns)
 
 
@@ -119,16 +121,17 @@ def configuration() -> str:
 
 
 def main() -> int:
+    stalls = Stalls()
     logging.basicConfig(level=logging.ERROR)
     vivid.load(*(vivid.Kind() for _ in CAMERAS))
     folder = Path(tempfile.mkdtemp())
     (folder / "tiny").mkdir()
     onnx_models.model_toml(folder / "tiny", onnx_models.relu(folder / "tiny" / "m.onnx"), size=(6, 4))
     watches = {name: Watch(f"/dev/video{n}", name) for n, name in enumerate(CAMERAS)}
-    sink, sources = Taps(watches), dict[str, Tapped]()
+    sink, sources = Taps(watches, stalls), dict[str, Tapped]()
 
     def make_source(name: str, entry: Backend) -> Source:
-        sources[name] = Tapped(name, entry, watches[name])
+        sources[name] = Tapped(name, entry, watches[name], stalls)
         return sources[name]
 
     def make_sink(name: str, entry: Backend, identity: Identity) -> Sink:
@@ -182,6 +185,9 @@ def main() -> int:
         print(name, result["end"][name])
     result["end"]["bytes admitted"] = daemon.device.budget.held
     result["exit"] = int(code)
+    result["stood still s"] = stalls.total_s()
+    stalls.close()
+    print(f"the machine stood still for {result['stood still s']:.1f} s")
     write(result)
     return int(code is not ExitCode.OK)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 
 from edged.frames import Frame
 
@@ -11,7 +12,8 @@ KEPT = 64
 
 
 class Numbers:
-    """Of one camera. `buffers`: those that circulate between driver and edged. Used by the thread that reads.
+    """Of one camera. `buffers`: those that circulate between driver and edged; `stood`: see stalls.py. Used by the
+    thread that reads.
 
     vivid leaves out pictures when its thread wakes a whole interval late, which an emulated processor on a busy
     machine makes it do. Such a one is not lost by edged. It is told from one for which edged had given the driver no
@@ -19,11 +21,12 @@ class Numbers:
     pictures that were waiting before it, and the one that was with the reader.
     """
 
-    def __init__(self, buffers: int) -> None:
-        self.left_out = 0  # by the driver, though it had a buffer
+    def __init__(self, buffers: int, stood: Callable[[], bool]) -> None:
+        self.left_out = 0  # by the driver, though it had a buffer, or while the machine stood still
         self.lost = 0  # for want of a buffer
         self.defects: list[str] = []
         self._buffers = buffers
+        self._stood = stood
         self._taken_ns: deque[int] = deque(maxlen=KEPT)
         self._begun = self._last = self._missing = 0
         self._was_late = False
@@ -37,7 +40,7 @@ class Numbers:
         missing = sequence - self._last - 1
         self._last = sequence
         self._missing += missing
-        if self._was_late:
+        if missing and self._was_late and not self._stood():
             self.lost += missing
         else:
             self.left_out += missing

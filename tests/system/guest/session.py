@@ -32,7 +32,7 @@ def play_all(
         enough = w.wait(lambda w=w: len(w.good_s) >= FIRST_PICTURES, 2 * SHOWS_S)  # type: ignore[misc]
         assert enough, (w.device, w.faults, len(w.good_s), len(w.bad_s))
     before = held()
-    result: Json = {"faults": {}, "before": before, "end": {}}
+    result: Json = {"faults": {}, "others lost": {}, "before": before, "end": {}}
     seen = {m: len(defects(m)) for m in watches}
     lost = others_lost()
     for name, fault in FAULTS.items():
@@ -44,21 +44,22 @@ def play_all(
         result["after"], more = settled(before, held)
         shared = [f"held: {text}" for text in more]
         now, seen_now = others_lost(), {m: defects(m) for m in watches}
-        if not fault.all and now != lost:
-            shared.append(f"the other camera lost something: {now}, before {lost}")
+        if not fault.all:
+            result["others lost"][name] = [] if now == lost else [f"{lost} before, {now} after"]
         lost = now
         for m, t in times.items():
             t.failures += shared + seen_now[m][seen[m] :]
-            _tell(name, m, t, time.monotonic() - begin)
+            _tell(name, m, t, time.monotonic() - begin, result["others lost"].get(name))
         seen = {m: len(texts) for m, texts in seen_now.items()}
         result["faults"][name] = {m: asdict(t) for m, t in times.items()}
         write(result)
     return result
 
 
-def _tell(fault: str, memory: str, t: Times, took_s: float) -> None:
+def _tell(fault: str, memory: str, t: Times, took_s: float, others: Says | None) -> None:
     s = t.recovery_s or [float("nan")]
     verdict = "ok" if not t.failures else f"FAILED {t.failures[:3]}"
+    verdict += f"; the other camera lost {others}" if others else ""
     print(
         f"{fault:22} {memory:9} {len(t.recovery_s):3} rounds  back in {median(s):.2f} s, at most {max(s):.2f} s  "
         f"{t.missing:3} missing  {took_s:4.0f} s  {verdict}",

@@ -46,9 +46,9 @@ class Samples:
         rows = rows[rows[:, 0] - rows[0, 0] >= WARM_UP_S]
         slope = np.polyfit(rows[:, 0] - rows[0, 0], rows[:, 1], 1)[0]
         return {
-            "seconds": rows[-1, 0] - rows[0, 0],
-            "rss_mib": [rows[0, 1] / MIB, rows[-1, 1] / MIB],
-            "growth_mib_in_10_min": slope * 600 / MIB,
+            "seconds": round(float(rows[-1, 0] - rows[0, 0])),
+            "rss_mib": [round(float(rows[at, 1]) / MIB, 1) for at in (0, -1)],
+            "growth_mib_in_10_min": round(float(slope) * 600 / MIB, 3),
             "threads": sorted(set(rows[:, 2].tolist())),
             "descriptors": sorted(set(rows[:, 3].tolist())),
             "bytes admitted": sorted(set(rows[:, 4].tolist())),

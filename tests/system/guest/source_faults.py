@@ -20,6 +20,7 @@ from tests.system.guest.numbers import Numbers
 from tests.system.guest.report import write
 from tests.system.guest.rounds import Watch
 from tests.system.guest.session import play_all
+from tests.system.guest.stalls import Stalls
 
 SLOTS, POLL_S = 5, 0.2
 SIZE, RATE = [320, 180], 15
@@ -29,7 +30,7 @@ CAMERAS = {"/dev/video0": "userptr", "/dev/video1": "mmap", "/dev/video2": "byst
 class Loop(threading.Thread):
     """Reads one camera for ever. Each picture is compared, byte for byte, with the first, and wiped after."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, stalls: Stalls) -> None:
         super().__init__(name=f"loop {watch.device}")
         calm = watch.memory == "bystander"
         options = {
@@ -44,7 +45,7 @@ class Loop(threading.Thread):
         self.source = watch.source = V4l2Source(watch.memory, msgspec.convert(options, V4l2Options))
         self.slots: Slots | None = None
         self.ended = threading.Event()
-        self.numbers = Numbers(min(SLOTS, DRIVER_BUFFERS))
+        self.numbers = Numbers(min(SLOTS, DRIVER_BUFFERS), stalls.stood)
         self._first: U8 | None = None
 
     def run(self) -> None:
@@ -89,9 +90,10 @@ class Loop(threading.Thread):
 
 
 def main() -> None:
+    stalls = Stalls()
     vivid.load(*(vivid.Kind() for _ in CAMERAS))
     watches = {memory: Watch(device, memory) for device, memory in CAMERAS.items()}
-    loops = {memory: Loop(w) for memory, w in watches.items()}
+    loops = {memory: Loop(w, stalls) for memory, w in watches.items()}
     for loop in loops.values():
         loop.start()
 
@@ -111,7 +113,9 @@ def main() -> None:
         assert loop.slots is not None
         left = {"leases": loop.slots.in_use, "left out by vivid": loop.numbers.left_out}
         result["end"][memory] = {**left, "lost for want of a buffer": loop.numbers.lost}
-    print(result["end"])
+    result["stood still s"] = stalls.total_s()
+    stalls.close()
+    print(result["end"], f"the machine stood still for {result['stood still s']:.1f} s")
     write(result)
 
 
