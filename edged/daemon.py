@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-import msgspec
-
 from edged.announcer import Announcer
 from edged.assembly import REGISTERED, Assembly, Makers
 from edged.board import Board
@@ -24,12 +22,12 @@ from edged.config.machine import inspect_machine
 from edged.config.schema import Config
 from edged.devices.cpu import CpuDevice
 from edged.errors import ConfigError, EdgedError, ExitCode
-from edged.memory import Budget, wanted_bytes
+from edged.memory import Budget, available_bytes, wanted_bytes
 from edged.messages import Event, Identity
-from edged.metrics import PipelineCounts, RegionUse, SinkCounts, Snapshot, SourceUse
+from edged.metrics import Snapshot
+from edged.observed import pipeline_counts, region_uses, sink_counts, source_use
 from edged.process import ask_on_signals, freeze_garbage, tuned_interpreter
 from edged.sinks.worker import SinkWorker
-from edged.sources.unit import SourceUnit
 from edged.supervisor import (
     Action,
     Admit,
@@ -84,7 +82,7 @@ class Daemon:
             raise ConfigError(config.file, found.problems)
         self.config = config
         self.identity = Identity(config.device.id, uuid.uuid4().hex)
-        self.device = CpuDevice(Budget(config.runtime.memory_budget))
+        self.device = CpuDevice(Budget(config.runtime.memory_budget, available_bytes))
         self.errors: list[EdgedError] = []
         self.hanging: tuple[str, ...] = ()  # units that did not stop in time, once it has ended
         self._inbox: queue.Queue[Happening] = queue.Queue(INBOX)
@@ -127,28 +125,12 @@ class Daemon:
         return Snapshot(
             at=time.time_ns(),
             wall_s=0.0 if self._began is None else now - self._began,
-            pipelines={n: self._counts(n) for n in self.pipelines},
-            sources={n.removeprefix("source "): self._source_use(u) for n, u in self.sources.items()},
-            sinks={n: _sink_counts(self.core.phases[f"sink {n}"], w) for n, w in self.sinks.items()},
-            regions={k: v for u in self.units.values() for k, v in _region_uses(u).items()},
+            pipelines={n: pipeline_counts(p, self.board.healths[n]) for n, p in self.pipelines.items()},
+            sources={n.removeprefix("source "): source_use(u, self.core) for n, u in self.sources.items()},
+            sinks={n: sink_counts(self.core.phases[f"sink {n}"], w) for n, w in self.sinks.items()},
+            regions={k: v for u in self.units.values() for k, v in region_uses(u).items()},
             sync_groups={n: g.counts() for n, g in self.sync_groups.items()},
             errors=tuple(str(e) for e in self.errors),
-        )
-
-    def _counts(self, pipeline: str) -> PipelineCounts:
-        health = self.board.healths[pipeline]
-        counts = self.pipelines[pipeline].counts()
-        return msgspec.structs.replace(counts, state=health.state, reason=health.reason)
-
-    def _source_use(self, unit: SourceUnit) -> SourceUse:
-        recovery, spec = self.core.recoveries.get(unit.name), unit.spec
-        down = self.core.phases[unit.name] == "faulted" or (recovery is not None and recovery.down)
-        return SourceUse(
-            state="faulted" if down else self.core.phases[unit.name],
-            reason=self.core.reasons[unit.name] if down else "",
-            frame="" if spec is None else f"{spec.width}x{spec.height} {spec.format.value}",
-            faults=0 if recovery is None else recovery.faults,
-            facts=dict(getattr(unit.source, "facts", {})),
         )
 
     # The main thread.
@@ -303,23 +285,3 @@ _STOP: dict[Kind, Callable[[Daemon], None]] = {
     "remote-sink": lambda _: None,  # with "sink"
     "pipeline": lambda _: None,  # it has no thread
 }
-
-
-def _region_uses(unit: Unit) -> dict[str, RegionUse]:
-    uses = {}
-    for owner, region in unit.regions.items():
-        slots = unit.slots if isinstance(unit, SourceUnit) and owner == unit.name else None
-        use = (0, 0) if slots is None else (len(slots), slots.high_water)
-        uses[owner] = RegionUse(region.nbytes, region.used_bytes, *use)
-    return uses
-
-
-def _sink_counts(state: str, w: SinkWorker) -> SinkCounts:
-    return SinkCounts(
-        state=state,
-        offered=w.offered,
-        published=w.published,
-        replaced=w.replaced,
-        failed=w.failed,
-        held=w.held,
-    )

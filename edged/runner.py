@@ -244,7 +244,10 @@ class Runner(Unit):
         assert engine is not None
         outputs = {t.name: ticket.views[t.name].host()[0] for t in engine.outputs}
         try:
-            return parser.finish(parser.decode(outputs), preprocess.geometry)
+            parsed = parser.finish(parser.decode(outputs), preprocess.geometry)
+            if not isinstance(parsed, Parsed):  # None would pass for an inference that failed
+                raise TypeError(f"finish returned {type(parsed).__name__}, not Parsed")
+            return parsed
         except EdgedError:
             raise
         except Exception as e:

@@ -162,7 +162,7 @@ class TestRefusals:
         [
             ("front", "'front' is neither a declared source nor a file, folder or device; give a device"),
             ("no/such.avi", "'no/such.avi': no such file or folder"),
-            ("rtsp://camera/1", "'rtsp://camera/1'"),
+            ("http://camera/1", "'http://camera/1' is no address that is understood"),
         ],
     )
     def test_no_source(
