@@ -14,6 +14,9 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+OUT = (
+    ROOT / "build" / "vm-out"
+)  # a folder for each job: result.json, its words, the machine's console and journal
 BOOT_S = 180  # for starting and stopping the machine, on a slow one
 # Copied to the machine's own disk: the shared folder is slow. The image has what edged depends on.
 JOB = """\
@@ -29,17 +32,19 @@ def image() -> Path:
 
 
 def run_in_vm(module: str, folder: Path, limit_s: int, **environment: str) -> Any:
-    """result.json of tests.system.guest.<module>. A machine that fails or hangs fails the test with its last words."""
+    """Give back result.json of tests.system.guest.<module>.
+
+    A machine that fails, crashes or hangs fails the test with the end of all that it said.
+    """
     if not (image() / "stamp").is_file():
         pytest.skip(f"no virtual machine in {image()}: scripts/test --system builds it")
-    script, out = folder / "job.sh", folder / "out"
+    script, out = folder / "job.sh", OUT / module
     said = " ".join(f"{k}={v}" for k, v in environment.items())
     script.write_text(JOB.format(module=f"tests.system.guest.{module}", environment=said))
     command = [str(HERE / "run-vm"), "-o", str(out), "-t", str(limit_s), "-b", str(BOOT_S)]
     for path in (ROOT / "edged", ROOT / "tests"):
         command += ["-i", str(path)]
     status, words = _run([*command, str(script)], limit_s + BOOT_S + 60)
-    print(_tail(out / "stdout.log", 400))
     result = out / "result.json"
     if status == 0 and result.is_file():
         return json.loads(result.read_text())
