@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edged.errors import EdgedError
+from edged.errors import EdgedError, forget_frames
 from edged.interfaces import Device
 from edged.memory import Region, Want
 
@@ -174,5 +174,6 @@ class Unit(ABC):
                 f"{self.name}: unexpected {type(e).__name__}: {e}",
                 hint="this is a defect in edged; please report it with the lines above",
             )
+        forget_frames(e)  # the daemon keeps many
         self.error = self.error or e
         self._post(Report(self.name, "faulted", e))
