@@ -15,7 +15,7 @@ SOAK_S = float(os.environ.get("EDGED_SOAK_S", "600"))
 @pytest.mark.soak
 @pytest.mark.timeout(0)  # run_in_vm has a limit
 def test_four_cameras(tmp_path: Path) -> None:
-    found = run_in_vm("soak", tmp_path, round(SOAK_S) + 120, EDGED_SOAK_S=f"{SOAK_S:g}")
+    found = run_in_vm("soak", tmp_path, round(1.2 * SOAK_S) + 120, EDGED_SOAK_S=f"{SOAK_S:g}")
     assert found["exit"] == 0
     assert found["errors"] == []
     for name, c in found["cameras"].items():

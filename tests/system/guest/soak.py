@@ -19,7 +19,7 @@ from tests.system.guest.daemon_faults import CAMERA, HEAD
 from tests.system.guest.report import write
 
 SOAK_S = float(os.environ.get("EDGED_SOAK_S", "600"))
-WARM_UP_S = min(60.0, SOAK_S / 4)
+WARM_UP_S = SOAK_S / 5  # before it
 RATE = 10
 MEMORIES = ("userptr", "mmap", "userptr", "mmap")
 PAGE, MIB = os.sysconf("SC_PAGE_SIZE"), 1 << 20
@@ -29,11 +29,13 @@ class Samples:
     """Once a second, into memory that is there from the start: seconds, RSS, threads, descriptors, bytes admitted."""
 
     def __init__(self) -> None:
-        self._rows = np.ones((round(SOAK_S) + 60, 5))
+        self._rows = np.ones((round(WARM_UP_S + SOAK_S) + 60, 5))
         self._count = 0
 
     def __call__(self, daemon: Daemon) -> None:
         now = time.monotonic()
+        if daemon.core.phase != "running":  # on its way up or down
+            return
         if self._count == len(self._rows) or (self._count and now - self._rows[self._count - 1, 0] < 1):
             return
         rss = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
@@ -66,7 +68,7 @@ def main() -> int:
     )
     config = loads(text.replace('kind = "jsonl"', f'kind = "jsonl"\npath = "{folder}/results"'), base=folder)
     samples = Samples()
-    daemon = Daemon(config, Limits(seconds=SOAK_S), on_tick=samples)
+    daemon = Daemon(config, Limits(seconds=WARM_UP_S + SOAK_S), on_tick=samples)
     code = daemon.run(signals=False)
     snapshot, cameras = daemon.snapshot(), {}
     print(f"{'camera':9} {'memory':8} offered results dropped lost failed  age ms: median    p99    max")
