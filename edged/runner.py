@@ -286,7 +286,10 @@ class Runner(Unit):
         parser = self._parser
         assert parser is not None
         try:
-            return parser.finish(parser.decode(ticket.outputs), preprocess.geometry)
+            parsed = parser.finish(parser.decode(ticket.outputs), preprocess.geometry)
+            if not isinstance(parsed, Parsed):  # None would pass for an inference that failed
+                raise TypeError(f"finish returned {type(parsed).__name__}, not Parsed")
+            return parsed
         except EdgedError:
             raise
         except Exception as e:

@@ -21,7 +21,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from edged.errors import EdgedError, FatalDeviceError
+from edged.errors import EdgedError, FatalDeviceError, forget_frames
 from edged.interfaces import Device
 from edged.memory import Region, Want
 
@@ -207,6 +207,7 @@ class Unit(ABC):
                 hint="this is a defect in edged; please report it with the lines above",
             )
         self._survive(e)
+        forget_frames(e)  # the daemon keeps many
         self.error = self.error or e
         self._post(Report(self.name, "faulted", e))
 

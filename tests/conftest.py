@@ -10,10 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything imports onnxruntime
 
 from edged.memory import Slots
+
+# No test here is about how long one example takes; 200 ms pass by themselves on a busy machine.
+settings.register_profile("edged", deadline=None)
+settings.load_profile("edged")
 
 # the GPU machine has it elsewhere
 SHARED = Path(os.environ.get("EDGED_SHARED", Path(__file__).resolve().parents[2] / "shared"))

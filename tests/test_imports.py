@@ -33,7 +33,15 @@ LAYERS = (
     ("edged.framesets",),
     ("edged.results",),
     ("edged.units", "edged.pipeline", "edged.tickets", "edged.runner", "edged.sources.unit"),
-    ("edged.supervisor", "edged.board", "edged.announcer", "edged.assembly", "edged.process", "edged.daemon"),
+    (
+        "edged.supervisor",
+        "edged.board",
+        "edged.observed",
+        "edged.announcer",
+        "edged.assembly",
+        "edged.process",
+        "edged.daemon",
+    ),
     ("edged.control", "edged.bench", "edged.cli"),
 )
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}

@@ -62,7 +62,7 @@ class CpuDevice:
         self.budget.admit(owner, nbytes)
         try:
             return Region(owner, wants, on_close=lambda: self.budget.give_back(owner, nbytes))
-        except (OSError, MemoryError) as e:
+        except (OSError, MemoryError, OverflowError) as e:  # the last: more than the address space holds
             self.budget.give_back(owner, nbytes)
             raise MemoryRefused(
                 f"region {owner}: the system has no {format_bytes(nbytes)}: {e}",
