@@ -103,7 +103,7 @@ def yolo_m() -> tuple[ModelProto, Net]:
     net = Net(640)
     x = net.conv(net.conv("images", 48, 3, 2), 96, 3, 2)
     levels = []
-    for width, count in ((96, 2), (192, 4), (384, 4), (576, 2)):
+    for width, count in ((96, 3), (192, 6), (384, 8), (576, 5)):
         if width != 96:
             x = net.conv(x, width, 3, 2)
         for _ in range(count):
