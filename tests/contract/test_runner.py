@@ -499,9 +499,7 @@ def test_a_parser_that_raises_is_named_and_its_frame_counted_as_failed(
     rig.check_nothing_is_left()
 
 
-def test_a_parser_that_returns_nothing_is_named(
-    engine: Made, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_parser_that_returns_nothing_is_named(engine: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     """None would else stand for an inference that failed, frame after frame, without a word."""
     rig = Rig(engine)
     monkeypatch.setattr(rig.parser, "finish", lambda c, g: None)
