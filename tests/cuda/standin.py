@@ -107,6 +107,8 @@ class StandinFunctions:
         self._emulation = emulation
         self._modules: dict[Path, Module] = {}
 
+    multiprocessors = 2
+
     def get(self, file: str, name: str, macros: Macros) -> Function:
         self._emulation.get(file, name, macros)  # compiles it
         library = self._emulation.folder / f"{self._emulation._name(file, macros)}.so"

@@ -110,7 +110,7 @@ def test_what_is_read_and_written_stays_inside(device: Gpu) -> None:
         out = ctypes.c_void_p(piece.address + 256)
         made._point_at(frame)
         made._one.launch(
-            (*made._grid, 1), (32, 8, 1), (made._descriptor, made._map, made._target, out), rig.stream.handle
+            made._grid(1), (32, 8, 1), (made._descriptor, made._map, made._target, out), rig.stream.handle
         )
         rig.stream.synchronize()
         frame.release()

@@ -42,7 +42,10 @@ class Module(Protocol):
 
 
 class Functions(Protocol):
-    """Where a kernel's functions come from; Kernels, or a test's emulation."""
+    """Where kernels come from: Kernels, or a test's emulation. `multiprocessors`: of the GPU they run on."""
+
+    @property
+    def multiprocessors(self) -> int: ...
 
     def get(self, file: str, name: str, macros: Macros) -> Function:
         """Function `name` of kernels/`file`, compiled with `macros`."""
@@ -76,13 +79,20 @@ def compile_file(compiler: Nvrtc, cache: KernelCache, file: str, arch: int, macr
 class Kernels:
     """The compiled kernels of one CUDA context. Thread-safe. Modules live as long as the context.
 
-    `load` makes a module in the current context (driver.Module); `arch` is its GPU's compute capability, 87 for 8.7.
+    `load` makes a module in the current context (driver.Module); `arch` is its GPU's compute capability, 87 for 8.7,
+    and `multiprocessors` their number.
     `find` is called at the first kernel that is asked for (nvrtc.find).
     """
 
     def __init__(
-        self, arch: int, load: Callable[[bytes], Module], find: Callable[[], Nvrtc], cache: KernelCache
+        self,
+        arch: int,
+        multiprocessors: int,
+        load: Callable[[bytes], Module],
+        find: Callable[[], Nvrtc],
+        cache: KernelCache,
     ) -> None:
+        self.multiprocessors = multiprocessors
         self._arch, self._load, self._find, self._cache = arch, load, find, cache
         self._compiler: Nvrtc | None = None
         self._modules: dict[tuple[str, tuple[str, ...]], Module] = {}

@@ -7,11 +7,12 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from edged.devices.cuda.cache import KernelCache
 from edged.devices.cuda.compiled import Functions, Kernels
-from edged.devices.cuda.driver import Module, driver
+from edged.devices.cuda.driver import Module, cuda_version, driver
 from edged.devices.cuda.memory import CudaRegion, check_fits
 from edged.devices.cuda.nvrtc import find
 from edged.devices.cuda.preprocess import CudaPreprocess
@@ -161,7 +162,10 @@ class CudaDevice:
         with self._lock:
             if self._functions is None:
                 assert self._found is not None
-                self._functions = Kernels(self._found.arch, Module, find, KernelCache(cache_folder()))
+                compiler = partial(find, cuda_version() // 1000)
+                cache = KernelCache(cache_folder())
+                gpu = self._found
+                self._functions = Kernels(gpu.arch, gpu.multiprocessors, Module, compiler, cache)
             return self._functions
 
     def close(self) -> None:

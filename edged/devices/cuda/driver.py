@@ -161,6 +161,13 @@ def driver() -> Driver:
     return found
 
 
+def cuda_version() -> int:
+    """The newest CUDA that the driver knows: 12060 for 12.6."""
+    version = c_int()
+    driver().cuDriverGetVersion(ctypes.byref(version))
+    return version.value
+
+
 class Function:
     """A kernel of a module, and valid as long as that. Launches are thread-safe."""
 

@@ -26,6 +26,7 @@ from edged.tensors import ImageInput, TensorSpec, TensorView
 FILE = "preprocess.cu"
 PIXELS = 4  # of a row, made by one thread
 BLOCK = (32, 8, 1)
+BLOCKS = 4  # of those on a multiprocessor at once
 ELEMENTS: dict[np.dtype[Any], int] = {
     np.dtype(d): n for n, d in enumerate((np.float32, np.float16, np.uint8, np.int8))
 }
@@ -107,7 +108,8 @@ class CudaPreprocess:
         self._target = target_of(image)
         self._row_bytes = dst.nbytes // dst.shape[0]
         w, h = image.size
-        self._grid = (-(-w // (BLOCK[0] * PIXELS)), -(-h // BLOCK[1]))
+        self._columns, self._most = -(-w // (BLOCK[0] * PIXELS)), -(-h // BLOCK[1])
+        self._wave = functions.multiprocessors * BLOCKS
         self._owned = DescriptorTable(f"{name}.descriptors", dst.shape[0], tickets) if table is None else None
         self._table = table or cast(DescriptorTable, self._owned)
         self._map = ctypes.c_void_p(None)
@@ -172,7 +174,7 @@ class CudaPreprocess:
         self._point_at(frame)
         out = ctypes.c_void_p(self._checked(target) + index * self._row_bytes)
         self._one.launch(
-            (*self._grid, 1),
+            self._grid(1),
             BLOCK,
             (self._descriptor, self._map, self._target, out),
             stream.handle,
@@ -191,7 +193,11 @@ class CudaPreprocess:
         """Fill rows 0 .. rows - 1 of `target` as `describe` says at the time it runs; may be captured."""
         table = ctypes.c_void_p(self._table.address(ticket))
         out = ctypes.c_void_p(self._checked(target))
-        self._rows.launch((*self._grid, rows), BLOCK, (table, self._map, self._target, out), stream.handle)
+        self._rows.launch(self._grid(rows), BLOCK, (table, self._map, self._target, out), stream.handle)
+
+    def _grid(self, rows: int) -> tuple[int, int, int]:
+        """One wave of blocks that make many rows each: a block reads its descriptor once, maybe across PCIe."""
+        return self._columns, min(self._most, max(1, self._wave // (self._columns * rows))), rows
 
     def _point_at(self, frame: Frame) -> None:
         address = frame.device_address

@@ -15,7 +15,7 @@
 #define __shared__ static
 #define __forceinline__ inline
 #define __align__(n) alignas(n)
-#define __launch_bounds__(n)
+#define __launch_bounds__(...)
 
 struct dim3 {
     unsigned x, y, z;
@@ -47,6 +47,7 @@ inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 inline float __saturatef(float v) { return v > 0 ? (v < 1 ? v : 1) : 0; }
 inline int __float2int_rn(float v) { return (int)rintf(v); }
 inline void __threadfence() {}
+inline void forget() {}
 inline unsigned atomicAdd(unsigned* p, unsigned v) { return (*p += v) - v; }
 inline unsigned atomicExch(unsigned* p, unsigned v) {
     std::swap(*p, v);

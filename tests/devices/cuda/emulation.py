@@ -83,6 +83,8 @@ class Emulation:
         assert done.returncode == 0, done.stderr
         return ctypes.CDLL(str(library))
 
+    multiprocessors = 1  # so that a few blocks make many rows
+
     def get(self, file: str, name: str, macros: Macros) -> Function:
         key = self._name(file, macros)
         if key not in self.libraries:

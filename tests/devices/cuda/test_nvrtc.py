@@ -94,7 +94,7 @@ def test_kernels_are_compiled_and_loaded_once(compiler: nvrtc.Nvrtc, tmp_path: P
         return compiler
 
     for _ in range(2):
-        kernels = Kernels(90, Loaded, find, KernelCache(tmp_path))
+        kernels = Kernels(90, 1, Loaded, find, KernelCache(tmp_path))
         for _ in range(2):
             kernels.get("decode_yolo.cu", "decode", DECODE[0])
     assert (len(loaded), len(found), len(list(tmp_path.iterdir()))) == (2, 2, 1)

@@ -21,6 +21,9 @@ __device__ __forceinline__ float float_of(u16 h) {
     asm("cvt.f32.f16 %0, %1;" : "=f"(v) : "h"(h));
     return v;
 }
+
+// What was read from memory is read again after this, and needs no register meanwhile.
+__device__ __forceinline__ void forget() { asm volatile("" ::: "memory"); }
 #endif
 
 // 2^23 as bits: a byte or-ed into it is the float 2^23 + byte. Two full-rate instructions with the subtraction

@@ -14,7 +14,8 @@
 // shrinking reads no byte more than it needs, which counts where reads cross PCIe.
 #include "common.cuh"
 
-#define PIXELS 4
+#define PIXELS 4  // preprocess.py has it, too
+#define BLOCKS 4  // of 256 threads on a multiprocessor at once; preprocess.py makes one such wave of them
 
 struct Descriptor {  // 96 bytes; descriptors.py has its mirror
     u64 plane0, plane1;                        // device addresses; plane1: NV12's chroma
@@ -176,61 +177,60 @@ __device__ __forceinline__ void blend(const Descriptor& d, Row top, Row bottom, 
     }
 }
 
-// Levels of pixels x .. x + PIXELS - 1 of row y of the tensor, where the picture is; the others stay.
-template <int FORMAT>
+// The pixel of the source that column `at` of the picture shows, and its neighbour.
+__device__ __forceinline__ Taps column_taps(const Descriptor& d, int at) {
+    const int column = min(max(at, 0), d.place_w - 1);
+    return taps_at(__fmaf_rn(column + 0.5f, d.step_x, -0.5f), d.roi_x, d.roi_w);
+}
+
+struct Columns {  // of the PIXELS neighbours that a thread makes in every row that it makes
+    int left;             // in the picture: negative, or beyond its end, where that is padding
+    int source[PIXELS];   // the pixels of the source, if it is one for each
+};
+
+// Levels of a thread's pixels in row `down` of the picture.
+template <int FORMAT, int ONE_TAP>
 __device__ __forceinline__ void levels_of(
-    const Descriptor& d, const float2* map, int x, int y, float (&level)[PIXELS][CHANNELS]
+    const Descriptor& d, const float2* map, const Columns& c, int down, float pad, float (&level)[PIXELS][CHANNELS]
 ) {
-    const int left = x - d.place_x, down = y - d.place_y;
-    float found[PIXELS][CHANNELS];
 #if DEWARP
 #pragma unroll
     for (int i = 0; i < PIXELS; i++) {
-        const int column = min(max(left + i, 0), d.place_w - 1);
+        const int column = min(max(c.left + i, 0), d.place_w - 1);
         const float2 at = __ldg(map + ((long long)down * d.place_w + column));
         // false for NaN: the table's word for "nothing is seen here"
         const bool seen = at.x >= -0.5f && at.y >= -0.5f && at.x < d.roi_w - 0.5f && at.y < d.roi_h - 0.5f;
         const Taps h = taps_at(seen ? at.x : 0.0f, d.roi_x, d.roi_w), v = taps_at(seen ? at.y : 0.0f, d.roi_y, d.roi_h);
-        blend<FORMAT>(d, row_of<FORMAT>(d, v.low), row_of<FORMAT>(d, v.high), h, v.weight, found[i]);
-        for (int k = 0; k < CHANNELS; k++) found[i][k] = seen ? found[i][k] : level[i][k];
+        blend<FORMAT>(d, row_of<FORMAT>(d, v.low), row_of<FORMAT>(d, v.high), h, v.weight, level[i]);
+        for (int k = 0; k < CHANNELS; k++) level[i][k] = seen ? level[i][k] : pad;
     }
 #else
     const Taps v = taps_at(__fmaf_rn(down + 0.5f, d.step_y, -0.5f), d.roi_y, d.roi_h);
     const Row top = row_of<FORMAT>(d, v.low), bottom = row_of<FORMAT>(d, v.high);
-    if (d.one_tap) {
 #pragma unroll
-        for (int i = 0; i < PIXELS; i++) {
-            const int column = min(max(left + i, 0), d.place_w - 1);
-            const int at = d.roi_x + __float2int_rn(__fmaf_rn(column + 0.5f, d.step_x, -0.5f));
-            const Colour c = pixel<FORMAT>(d, top, at);
-            for (int k = 0; k < CHANNELS; k++) found[i][k] = rounded(c.at[k], unit(FORMAT));
-        }
-    } else {
-#pragma unroll
-        for (int i = 0; i < PIXELS; i++) {
-            const int column = min(max(left + i, 0), d.place_w - 1);
-            const Taps h = taps_at(__fmaf_rn(column + 0.5f, d.step_x, -0.5f), d.roi_x, d.roi_w);
-            blend<FORMAT>(d, top, bottom, h, v.weight, found[i]);
+    for (int i = 0; i < PIXELS; i++) {
+        if (ONE_TAP) {
+            const Colour found = pixel<FORMAT>(d, top, c.source[i]);
+            for (int k = 0; k < CHANNELS; k++) level[i][k] = rounded(found.at[k], unit(FORMAT));
+        } else {
+            blend<FORMAT>(d, top, bottom, column_taps(d, c.left + i), v.weight, level[i]);
         }
     }
 #endif
+    if (c.left >= 0 && c.left + PIXELS <= d.place_w) return;
 #pragma unroll
     for (int i = 0; i < PIXELS; i++) {
-        const bool inside = left + i >= 0 && left + i < d.place_w;
-        for (int k = 0; k < CHANNELS; k++) level[i][k] = inside ? found[i][k] : level[i][k];
+        const bool inside = c.left + i >= 0 && c.left + i < d.place_w;
+        for (int k = 0; k < CHANNELS; k++) level[i][k] = inside ? level[i][k] : pad;
     }
 }
 
-// PIXELS elements, or the first `count` of them where a group would cross the row's end or an alignment
-__device__ __forceinline__ void store(Element* to, const Group& group, bool whole, int count) {
-    if (whole) {
-        *(Group*)to = group;
-    } else {
-        for (int i = 0; i < count; i++) to[i] = group.at[i];
-    }
-}
+// PIXELS pixels of a row as they are stored: a group a plane, or groups that follow one another
+struct Pack {
+    Group group[CHANNELS];
+};
 
-__device__ __forceinline__ void write(const Target& t, Element* out, int x, int y, float (&level)[PIXELS][CHANNELS]) {
+__device__ __forceinline__ Pack pack(const Target& t, const float (&level)[PIXELS][CHANNELS]) {
     Element value[PIXELS][CHANNELS];
 #pragma unroll
     for (int i = 0; i < PIXELS; i++) {
@@ -240,48 +240,98 @@ __device__ __forceinline__ void write(const Target& t, Element* out, int x, int 
             value[i][k] = element_of(__fmaf_rn(of, t.scale[k], t.shift[k]));
         }
     }
+    Pack p;
+#pragma unroll
+    for (int k = 0; k < CHANNELS; k++) {
+#pragma unroll
+        for (int i = 0; i < PIXELS; i++) {
+            const int n = k * PIXELS + i;
+            p.group[k].at[i] = NHWC ? value[n / CHANNELS][n % CHANNELS] : value[i][k];
+        }
+    }
+    return p;
+}
+
+// PIXELS elements, or the first `count` of them where a group would cross the row's end or an alignment
+__device__ __forceinline__ void store(Element* to, const Group& group, bool whole, int count) {
+    if (whole) {
+        *(Group*)to = group;
+    } else {
+        for (int i = 0; i < PIXELS; i++)
+            if (i < count) to[i] = group.at[i];
+    }
+}
+
+__device__ __forceinline__ void write(const Target& t, Element* out, int x, int y, const Pack& p) {
     const int count = min(PIXELS, t.width - x);
     const long long at = (long long)y * t.width + x;
 #pragma unroll
     for (int k = 0; k < CHANNELS; k++) {
-        Group group;
-#if NHWC
-#pragma unroll
-        for (int i = 0; i < PIXELS; i++) group.at[i] = value[(k * PIXELS + i) / CHANNELS][(k * PIXELS + i) % CHANNELS];
-        store(out + at * CHANNELS + k * PIXELS, group, t.vector, min(PIXELS, max(0, count * CHANNELS - k * PIXELS)));
-#else
-#pragma unroll
-        for (int i = 0; i < PIXELS; i++) group.at[i] = value[i][k];
-        store(out + (long long)k * t.width * t.height + at, group, t.vector, count);
-#endif
+        if (NHWC)
+            store(out + at * CHANNELS + k * PIXELS, p.group[k], t.vector, count * CHANNELS - k * PIXELS);
+        else
+            store(out + (long long)k * t.width * t.height + at, p.group[k], t.vector, count);
     }
 }
 
+// Every `step`th row of the tensor from `y` to before `end`, all in the picture; gives the row after those.
+template <int FORMAT, int ONE_TAP>
+__device__ __forceinline__ int picture_rows(
+    const Descriptor& d, const float2* map, const Target& t, Element* out, const Columns& c, int x, int y, int end, int step
+) {
+#pragma unroll 1
+    for (; y < end; y += step) {
+        if (!ONE_TAP) forget();
+        float level[PIXELS][CHANNELS];
+        levels_of<FORMAT, ONE_TAP>(d, map, c, y - d.place_y, t.pad, level);
+        write(t, out, x, y, pack(t, level));
+    }
+    return y;
+}
+
+template <int FORMAT>
+__device__ __forceinline__ int picture(
+    const Descriptor& d, const float2* map, const Target& t, Element* out, int x, int y, int end, int step
+) {
+    forget();
+    Columns c;
+    c.left = x - d.place_x;
+#pragma unroll
+    for (int i = 0; i < PIXELS; i++) c.source[i] = column_taps(d, c.left + i).low;
+    if (!DEWARP && d.one_tap) return picture_rows<FORMAT, !DEWARP>(d, map, t, out, c, x, y, end, step);
+    return picture_rows<FORMAT, 0>(d, map, t, out, c, x, y, end, step);
+}
+
+// A thread makes the same columns of every row that is its own: what depends on a column is computed once.
 __device__ __forceinline__ void fill(const Descriptor& d, const float2* map, const Target& t, Element* out) {
-    const int x = (blockIdx.x * blockDim.x + threadIdx.x) * PIXELS, y = blockIdx.y * blockDim.y + threadIdx.y;
-    if (x >= t.width || y >= t.height) return;
+    const int x = (blockIdx.x * blockDim.x + threadIdx.x) * PIXELS, step = gridDim.y * blockDim.y;
+    if (x >= t.width) return;
     float level[PIXELS][CHANNELS];
     for (int i = 0; i < PIXELS; i++)
         for (int k = 0; k < CHANNELS; k++) level[i][k] = t.pad;
-    const bool row_seen = y >= d.place_y && y < d.place_y + d.place_h;
-    if (row_seen && x + PIXELS > d.place_x && x < d.place_x + d.place_w) {
+    const Pack padding = pack(t, level);
+    const bool seen = x + PIXELS > d.place_x && x < d.place_x + d.place_w;
+    const int first = seen ? d.place_y : t.height, end = seen ? first + d.place_h : t.height;
+    int y = blockIdx.y * blockDim.y + threadIdx.y;
+    for (; y < first; y += step) write(t, out, x, y, padding);
+    if (y < end) {
         switch (d.format) {
-            case BGR: levels_of<BGR>(d, map, x, y, level); break;
-            case RGB: levels_of<RGB>(d, map, x, y, level); break;
-            case GREY: levels_of<GREY>(d, map, x, y, level); break;
-            case YUYV: levels_of<YUYV>(d, map, x, y, level); break;
-            case UYVY: levels_of<UYVY>(d, map, x, y, level); break;
-            case NV12: levels_of<NV12>(d, map, x, y, level); break;
-            case YUYV_WORDS: levels_of<YUYV_WORDS>(d, map, x, y, level); break;
-            case UYVY_WORDS: levels_of<UYVY_WORDS>(d, map, x, y, level); break;
-            case NV12_PAIRS: levels_of<NV12_PAIRS>(d, map, x, y, level); break;
+            case BGR: y = picture<BGR>(d, map, t, out, x, y, end, step); break;
+            case RGB: y = picture<RGB>(d, map, t, out, x, y, end, step); break;
+            case GREY: y = picture<GREY>(d, map, t, out, x, y, end, step); break;
+            case YUYV: y = picture<YUYV>(d, map, t, out, x, y, end, step); break;
+            case UYVY: y = picture<UYVY>(d, map, t, out, x, y, end, step); break;
+            case NV12: y = picture<NV12>(d, map, t, out, x, y, end, step); break;
+            case YUYV_WORDS: y = picture<YUYV_WORDS>(d, map, t, out, x, y, end, step); break;
+            case UYVY_WORDS: y = picture<UYVY_WORDS>(d, map, t, out, x, y, end, step); break;
+            case NV12_PAIRS: y = picture<NV12_PAIRS>(d, map, t, out, x, y, end, step); break;
         }
     }
-    write(t, out, x, y, level);
+    for (; y < t.height; y += step) write(t, out, x, y, padding);
 }
 
 // Rows 0 .. gridDim.z - 1 of the batch at `out`, as table[row] says (mapped memory: for graphs).
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, BLOCKS)
     preprocess_rows(const Descriptor* table, const float2* map, const Target t, Element* out) {
     // read once a block: the table may be on the other side of PCIe
     __shared__ u32 words[sizeof(Descriptor) / 4] __attribute__((aligned(16)));
@@ -289,12 +339,14 @@ extern "C" __global__ void __launch_bounds__(256)
     if (thread < (int)sizeof(Descriptor) / 4) words[thread] = ((const u32*)(table + blockIdx.z))[thread];
     __syncthreads();
     const Descriptor& d = *(const Descriptor*)words;
-    if (d.format == UNUSED) return;
-    fill(d, map, t, out + (long long)blockIdx.z * CHANNELS * t.width * t.height);
+    if (d.format != UNUSED) fill(d, map, t, out + (long long)blockIdx.z * CHANNELS * t.width * t.height);
 }
 
 // The row at `out`, its descriptor given by value: work queued ahead needs no table that outlives it.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, BLOCKS)
     preprocess_one(const Descriptor d, const float2* map, const Target t, Element* out) {
-    fill(d, map, t, out);
+    __shared__ u32 words[sizeof(Descriptor) / 4] __attribute__((aligned(16)));
+    if (threadIdx.y * blockDim.x + threadIdx.x == 0) *(Descriptor*)words = d;
+    __syncthreads();
+    fill(*(const Descriptor*)words, map, t, out);
 }
