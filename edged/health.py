@@ -96,8 +96,8 @@ _RULES: tuple[tuple[State, Callable[[Health, float, Observation, Patience], str]
     ("faulted", lambda h, now, o, p: o.fault),
     ("faulted", lambda h, now, o, p: h.reason if h.state == "faulted" and _unseen(h, o) else ""),
     ("starting", lambda h, now, o, p: (o.waiting or "no picture yet") if _unseen(h, o) else ""),
-    ("degraded", lambda h, now, o, p: f"late: no result for {p.silent_s:g} s" if _silent(now, o, p) else ""),
     ("degraded", lambda h, now, o, p: o.looping),
+    ("degraded", lambda h, now, o, p: f"late: no result for {p.silent_s:g} s" if _silent(now, o, p) else ""),
     ("degraded", lambda h, now, o, p: o.invalid),
     ("degraded", lambda h, now, o, p: o.limited),
 )
