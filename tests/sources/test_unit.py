@@ -182,7 +182,7 @@ class TestRecovery:
         rig.end()
         assert (rig.source.opens, list(rig.unit.regions.values())) == (2, [region])
         assert rig.pipelines["a"].lost == 0
-        assert rig.post.phases("pipeline a") == ["running", "ended"]
+        assert rig.post.phases("pipeline a") == ["running", "running", "ended"], "said again when it was back"
 
     @pytest.mark.parametrize(("max_size", "kept"), [((8, 8), True), (None, False)])
     def test_another_size_keeps_memory_that_was_planned_for_it(
