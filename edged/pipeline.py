@@ -254,7 +254,7 @@ class Pipeline:
 
     def _note(self, now: int, verdict: Verdict) -> None:
         """For whoever judges the pipeline's health."""
-        if self._resumed:  # said again after a fault of the source: nothing else tells that it looks once more
+        if self._resumed:  # after a fault, too: nothing else tells that it looks once more
             self._say("running")
         elif self.last_result is not None:
             gap_s, usual = (now - self.last_result[0]) / 1e9, self.usual_gap_s
