@@ -21,6 +21,7 @@ import pytest
 
 from edged.errors import ExitCode, SourceError
 from edged.sources._rtsp_options import RtspOptions
+from edged.sources._rtsp_reader import KEEP_S, Limits, Reader
 from edged.sources.rtsp import LEFT, SIZES_FROM
 from tests import onnx_models
 from tests.sources.make import slots, started
@@ -126,6 +127,67 @@ def test_an_open_that_waits_is_interrupted() -> None:
         threading.Timer(0.3, s.interrupt).start()
         refusal(s, limit_s=1.5)
         s.interrupt()
+
+
+def test_an_open_that_comes_after_the_interruption_does_not_wait() -> None:
+    """A signal at boot, while OpenCV is being imported."""
+    with saying(b"") as url, camera(url) as s:
+        s.interrupt()
+        refusal(s, limit_s=1.0)
+
+
+class Ready:
+    """OpenCV's handle of a stream that always has a picture."""
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+
+    def open(self, *_: object) -> bool:
+        return True
+
+    def grab(self) -> bool:
+        return True
+
+    def get(self, _: int) -> float:
+        return 0.0
+
+    def release(self) -> None:
+        self.released.set()
+
+
+@pytest.fixture
+def ready() -> Iterator[tuple[Ready, Reader]]:
+    handle = Ready()
+    opencv = SimpleNamespace(VideoCapture=lambda: handle, CAP_PROP_POS_MSEC=0)
+    reader = Reader("test", opencv, [()], Limits(5.0, 5.0), lambda _: ("", ""))
+    reader.start()
+    assert reader.opened(5.0)
+    reader.begin()
+    yield handle, reader
+    reader.done()
+    reader.stop()
+    reader.join()
+
+
+def test_a_fast_camera_is_not_held_up(ready: tuple[Ready, Reader]) -> None:
+    """One of 60 pictures a second that was read at 50 would be seconds behind within a minute."""
+    _, reader = ready
+    began = time.monotonic()
+    for _ in range(100):
+        assert reader.take(1.0) is not None
+        reader.done()
+    assert time.monotonic() - began < 100 * KEEP_S / 2
+
+
+def test_a_stream_is_not_released_under_whoever_retrieves_a_picture(ready: tuple[Ready, Reader]) -> None:
+    """`interrupt` comes from another thread, at any moment; OpenCV would crash."""
+    handle, reader = ready
+    assert reader.take(1.0) is not None
+    reader.stop()
+    assert not handle.released.wait(0.2)
+    reader.done()
+    assert handle.released.wait(5.0)
+    assert reader.take(0.0) is None
 
 
 def test_attempts_that_hang_are_not_heaped_up(monkeypatch: pytest.MonkeyPatch) -> None:
