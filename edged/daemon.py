@@ -221,7 +221,8 @@ class Daemon:
         if news.error is not None:
             self._error(news.error, "; it is tried again" if news.unit in self.core.recoveries else "")
         elif news.unit in self.core.recoveries and news.reason:
-            log.warning("%s: running again %s", news.unit, news.reason)
+            verb = "running again" if news.state == "running" else "stays away:"
+            log.warning("%s: %s %s", news.unit, verb, news.reason)
 
     def _admit(self, units: Sequence[str]) -> Admitted:
         """Add up the regions of all units that opened; refused with figures, or let go (see Core)."""

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 import edged.daemon
+import edged.recovery
 import edged.sources.unit
 import edged.supervisor
 from edged.assembly import REGISTERED
@@ -763,6 +764,21 @@ class TestRecovery:
         assert world.told("source a").count("faulted") <= 4
         assert daemon.errors[-1].message.startswith("source a comes and goes: 5 faults within 60 s")
         assert daemon.snapshot().sources["a"].faults == 12
+
+    def test_a_loop_that_ends_with_the_camera_away_is_not_told_as_its_return(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(edged.recovery, "STABLE_S", 0.3)
+        falls = [x for n in range(5) for x in (n, SourceError("source 'a': brown-out"))]
+        gone = SourceError("source 'a': no such device")
+        opens = (None,) * 5 + (gone,) * 999
+        world.source("a", *falls, backoff=self.AGAIN, resume=True, open_script=opens)
+        world.pipeline("front", "a")
+        daemon = world.daemon()
+        world.on_event = lambda e: daemon.stop() if e.was == "looping" else None
+        assert daemon.run(signals=False) is ExitCode.OK
+        assert world.told("source a")[-2:] == ["looping", "faulted"]
+        assert caplog.messages[-1] == "source a: stays away: source 'a': no such device"
 
     def test_a_camera_that_is_away_costs_the_end_nothing(self, world: World) -> None:
         gone = SourceError("source 'a': no such device /dev/video9")
