@@ -155,6 +155,9 @@ class Daemon:
                 raise
 
     def _loop(self, asked: threading.Event) -> ExitCode:
+        # a model may load for minutes: till then nobody looks, and nobody may take silence for "saw nothing"
+        self.board.look(time.monotonic(), self.core)
+        self._announcer.state("online", self.board.healths)
         next_tick, patience = 0.0, time.monotonic() + PATIENCE_S
         while True:
             happenings: list[Happening] = []

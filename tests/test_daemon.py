@@ -852,6 +852,7 @@ class TestAnnouncements:
         events = [b for b in bodies if isinstance(b, Event)]
         over = PipelineState("stopped", "no frame comes any more")
         assert [(s.state, s.pipelines) for s in states] == [
+            ("online", {"front": PipelineState("starting", "source a is not open yet")}),
             ("online", {"front": PipelineState("running")}),
             ("online", {"front": over}),
             ("offline", {"front": over}),
