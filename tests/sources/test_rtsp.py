@@ -21,6 +21,7 @@ import pytest
 
 from edged.errors import ExitCode, SourceError
 from edged.sources._rtsp_options import RtspOptions
+from edged.sources._rtsp_probe import _authorization
 from edged.sources._rtsp_reader import KEEP_S, Limits, Reader
 from edged.sources.rtsp import LEFT, SIZES_FROM
 from tests import onnx_models
@@ -277,6 +278,16 @@ def test_what_is_no_stream_is_named_in_time(answer: bytes | None, said: str) -> 
     assert said in e.message
     assert f"cannot open {url}: " in e.message
     assert e.hint
+
+
+def test_a_comma_in_a_realm_is_a_part_of_it() -> None:
+    """Else every password would be called wrong there."""
+    challenge = (
+        b'RTSP/1.0 401 No\r\nWWW-Authenticate: Digest realm="Gate, left", nonce="n", qop="auth-int, auth"\r\n'
+    )
+    header = _authorization(challenge, "rtsp://h/x", ("bob", "secret"))
+    assert 'realm="Gate, left"' in header
+    assert "qop=auth," in header
 
 
 def test_no_server_and_no_host() -> None:
