@@ -472,3 +472,23 @@ def test_a_process_that_waits_for_a_silent_server_ends_in_time(tmp_path: Path) -
         with listener.accept()[0]:
             err = ended(child)
     assert "hunter2" not in err
+
+
+def test_a_capture_that_waits_for_a_silent_server_ends_in_time(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
+        url = f"rtsp://bob:hunter2@127.0.0.1:{listener.getsockname()[1]}/cam"
+        child = subprocess.Popen(
+            [EDGED, "capture", url, "pictures"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        )
+        with listener.accept()[0]:
+            began = time.monotonic()
+            child.send_signal(signal.SIGINT)
+            said, _ = child.communicate(timeout=20)
+    assert time.monotonic() - began < 2.5
+    assert (child.returncode, said) == (130, "no picture: interrupted\n")
