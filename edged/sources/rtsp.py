@@ -29,6 +29,7 @@ from edged.sources._rtsp_reader import Limits, Reader
 from edged.sources.base import SlotSource
 
 BACKOFF = Backoff(first_s=0.5, cap_s=10.0)  # a camera takes half a minute to boot, and does not like a crowd
+REFUSED_S = 60.0  # a camera may lock out whom it refuses too often
 LEAST_S = 0.5  # for the question why, after an open that used up its time
 GRACE_S = 0.7  # beyond the limits that a library promises to keep
 CLOSE_S = 0.3  # how long `close` waits for the thread; it is in the library's hands for up to read_timeout_s
@@ -102,7 +103,10 @@ class RtspSource(SlotSource):
             self._reader.stop()
         self._reader.start()
         if not self._reader.opened(o.open_timeout_s + LEAST_S + GRACE_S):
-            raise self._failed("open", self._reader.fault or self._silence())
+            error = self._failed("open", self._reader.fault or self._silence())
+            if "(401)" in error.message:
+                error.wait_s = REFUSED_S
+            raise error
         spec = spec_of(cv2, self._reader.handle)
         if spec is None:
             raise self._failed("open", ("its pictures have no size", "check the stream with another player"))
