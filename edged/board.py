@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from edged.health import Health, Observation, Patience, State, step
+from edged.health import Health, Observation, Patience, step
 from edged.pipeline import Pipeline
 from edged.supervisor import Core
 
-_REASONED: tuple[State, ...] = ("degraded", "faulted")  # a new reason for one of these is news
+FIRST_GAP_S = 10.0  # one result says nothing of how soon the next is due
 SILENT_GAPS = 3.0  # no result for so many usual gaps is late, if that is longer than Patience says
 
 
@@ -18,6 +18,13 @@ class Change:
     pipeline: str
     was: Health
     now: Health
+
+
+def _told(h: Health) -> tuple[str, str]:
+    """What of a health is news when it changes: why it is faulted, and which check it is degraded by."""
+    if h.state == "degraded":
+        return h.state, h.reason.partition(":")[0]
+    return h.state, h.reason if h.state == "faulted" else ""
 
 
 class Board:
@@ -36,13 +43,12 @@ class Board:
             if was.state in ("stopped", "faulted") and phase in ("ended", "faulted"):
                 continue  # it is over: what happens to the daemon afterwards is not its story
             pipeline = self._pipelines[name]
-            patience = Patience()
-            gap_s = pipeline.usual_gap_s
-            if gap_s is not None:
-                patience = Patience(silent_s=round(max(patience.silent_s, SILENT_GAPS * gap_s), 1))
+            gap_s, patience = pipeline.usual_gap_s, Patience()
+            silent_s = FIRST_GAP_S if gap_s is None else max(patience.silent_s, SILENT_GAPS * gap_s)
+            patience = replace(patience, silent_s=round(silent_s, 1))
             health = step(was, now, self._observe(name, phase, pipeline, core), patience)
             self.healths[name] = health
-            if health.state != was.state or (health.state in _REASONED and health.reason != was.reason):
+            if _told(health) != _told(was):
                 changes.append(Change(name, was, health))
         return changes
 
@@ -60,8 +66,6 @@ class Board:
             looping="" if source is None else source.looping,
             fault=core.reasons[faults[0]] if faults else "",
             waiting=f"{opening[0]} is not open yet" if opening else "",
-            # one result says nothing of how soon the next is due
             result_s=None if last is None else last[0] / 1e9,
-            regular=pipeline.usual_gap_s is not None,
             invalid="" if last is None else last[1].reason or "",
         )

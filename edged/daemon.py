@@ -164,6 +164,9 @@ class Daemon:
                 raise
 
     def _loop(self, asked: threading.Event) -> ExitCode:
+        # a model may load for minutes: till then nobody looks, and nobody may take silence for "saw nothing"
+        self.board.look(time.monotonic(), self.core)
+        self._announcer.state("online", self.board.healths)
         next_tick, patience = 0.0, time.monotonic() + PATIENCE_S
         while True:
             happenings: list[Happening] = []
@@ -230,7 +233,8 @@ class Daemon:
         if news.error is not None:
             self._error(news.error, "; it is tried again" if news.unit in self.core.recoveries else "")
         elif news.unit in self.core.recoveries and news.reason:
-            log.warning("%s: running again %s", news.unit, news.reason)
+            verb = "running again" if news.state == "running" else "stays away:"
+            log.warning("%s: %s %s", news.unit, verb, news.reason)
 
     def _admit(self, units: Sequence[str]) -> Admitted:
         """Add up the regions of all units that opened; refused with figures, or let go (see Core)."""

@@ -41,10 +41,12 @@ class ExitCode(IntEnum):
 class EdgedError(Exception):
     """Base of all errors that edged raises on purpose.
 
-    `message` says what is wrong and where; `hint` says what to do about it.
+    `message` says what is wrong and where; `hint` says what to do about it. `wait_s`: what is tried again by itself is
+    not tried sooner.
     """
 
     exit_code: ExitCode = ExitCode.INTERNAL
+    wait_s: float = 0.0
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

@@ -53,8 +53,7 @@ class Observation:
     stopped, paused: why it was stopped or paused. fault: why its source or model does not work now, with what is
     done about it. waiting: what it still waits for (a source that opens, a model that loads).
     looping: what comes and goes, when that is all that can be said of it.
-    result_s: when its last result was handed on, None: none yet. regular: whether it is known how soon results follow
-    each other. invalid: why the last result was not valid.
+    result_s: when its last result was handed on, None: none yet. invalid: why that result was not valid.
     limited: why it works, but not as asked (a fallback engine, a slower mode). All on the clock of `step`.
     """
 
@@ -64,7 +63,6 @@ class Observation:
     looping: str = ""
     waiting: str = ""
     result_s: float | None = None
-    regular: bool = True
     invalid: str = ""
     limited: str = ""
 
@@ -74,7 +72,7 @@ class Patience:
     """silent_s: without a result for so long a pipeline is degraded. recover_s: good time that ends that."""
 
     silent_s: float = 0.8
-    recover_s: float = 0.5
+    recover_s: float = 3.0
 
 
 def _unseen(h: Health, o: Observation) -> bool:
@@ -85,7 +83,7 @@ def _unseen(h: Health, o: Observation) -> bool:
 
 
 def _silent(now: float, o: Observation, p: Patience) -> bool:
-    return o.regular and o.result_s is not None and now - o.result_s > p.silent_s
+    return o.result_s is not None and now - o.result_s > p.silent_s
 
 
 # the first that holds decides: (state, reason, "" for no); a reason holds no running time, or it would change always
@@ -96,8 +94,8 @@ _RULES: tuple[tuple[State, Callable[[Health, float, Observation, Patience], str]
     ("faulted", lambda h, now, o, p: o.fault),
     ("faulted", lambda h, now, o, p: h.reason if h.state == "faulted" and _unseen(h, o) else ""),
     ("starting", lambda h, now, o, p: (o.waiting or "no picture yet") if _unseen(h, o) else ""),
-    ("degraded", lambda h, now, o, p: f"late: no result for {p.silent_s:g} s" if _silent(now, o, p) else ""),
     ("degraded", lambda h, now, o, p: o.looping),
+    ("degraded", lambda h, now, o, p: f"late: no result for {p.silent_s:g} s" if _silent(now, o, p) else ""),
     ("degraded", lambda h, now, o, p: o.invalid),
     ("degraded", lambda h, now, o, p: o.limited),
 )

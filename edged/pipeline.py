@@ -259,9 +259,9 @@ class Pipeline:
 
     def _note(self, now: int, verdict: Verdict) -> None:
         """For whoever judges the pipeline's health."""
-        if self.last_result is None:
+        if self._resumed:  # after a fault, too: nothing else tells that it looks once more
             self._say("running")
-        elif not self._resumed:
+        elif self.last_result is not None:
             gap_s, usual = (now - self.last_result[0]) / 1e9, self.usual_gap_s
             if usual is None:
                 self.usual_gap_s = gap_s

@@ -49,7 +49,7 @@ class Recovery:
         self.faults += 1
         self.failures += 1
         self.down, self._up_s = True, None
-        self._due_s = now + self._backoff.delay_s(self.failures, chance)
+        self._due_s = now + max(error.wait_s, self._backoff.delay_s(self.failures, chance))
         if self.looping:
             return None
         if len(self._falls) == LOOP_FAULTS and now - self._falls[0] <= LOOP_S:

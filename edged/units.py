@@ -171,6 +171,8 @@ class Unit(ABC):
         """From opening to the end of work; False: it failed on the way."""
         try:
             self.prepare()
+            if self.stopping:  # it may have given up
+                return True
             self._post(Report(self.name, "prepared"))
             self._go.wait()
             if not self.stopping:
@@ -183,19 +185,22 @@ class Unit(ABC):
 
     def _rested(self) -> bool:
         """Let go of what failed and wait for `again`; False: it is to stop instead."""
-        try:
-            self.let_go()
-            self._again.wait()
-            self._again.clear()
-            if self._afresh:
-                self.free()
-        except BaseException as e:
-            self._fault(e)
+        for step in (self.let_go, self._await_again):  # what fails in the first must not cost the wait
+            try:
+                step()
+            except BaseException as e:
+                self._fault(e)
         self._go.clear()
         if self.stopping:  # `stop` sets this first: a wish to stop is never cleared away unseen
             return False
         self.error = None
         return True
+
+    def _await_again(self) -> None:
+        self._again.wait()
+        self._again.clear()
+        if self._afresh:
+            self.free()
 
     def _fault(self, e: BaseException) -> None:
         if not isinstance(e, EdgedError):

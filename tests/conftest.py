@@ -16,9 +16,11 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything imports o
 
 from edged.memory import Slots
 
-# No test here is about how long one example takes; 200 ms pass by themselves on a busy machine.
-settings.register_profile("edged", deadline=None)
-settings.load_profile("edged")
+# No test here is about how long one example takes; 200 ms pass by themselves on a busy machine. The default run is
+# the same every time; HYPOTHESIS_PROFILE=search looks for what it has not met, ten times as long.
+settings.register_profile("edged", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "edged"))
 
 # the GPU machine has it elsewhere
 SHARED = Path(os.environ.get("EDGED_SHARED", Path(__file__).resolve().parents[2] / "shared"))

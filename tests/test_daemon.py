@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 import edged.daemon
+import edged.recovery
 import edged.sources.unit
 import edged.supervisor
 from edged.assembly import REGISTERED
@@ -764,6 +765,21 @@ class TestRecovery:
         assert daemon.errors[-1].message.startswith("source a comes and goes: 5 faults within 60 s")
         assert daemon.snapshot().sources["a"].faults == 12
 
+    def test_a_loop_that_ends_with_the_camera_away_is_not_told_as_its_return(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(edged.recovery, "STABLE_S", 0.3)
+        falls = [x for n in range(5) for x in (n, SourceError("source 'a': brown-out"))]
+        gone = SourceError("source 'a': no such device")
+        opens = (None,) * 5 + (gone,) * 999
+        world.source("a", *falls, backoff=self.AGAIN, resume=True, open_script=opens)
+        world.pipeline("front", "a")
+        daemon = world.daemon()
+        world.on_event = lambda e: daemon.stop() if e.was == "looping" else None
+        assert daemon.run(signals=False) is ExitCode.OK
+        assert world.told("source a")[-2:] == ["looping", "faulted"]
+        assert caplog.messages[-1] == "source a: stays away: source 'a': no such device"
+
     def test_a_camera_that_is_away_costs_the_end_nothing(self, world: World) -> None:
         gone = SourceError("source 'a': no such device /dev/video9")
         world.source("a", 1, backoff=(60.0, 60.0), open_script=(gone,) * 9)
@@ -836,6 +852,7 @@ class TestAnnouncements:
         events = [b for b in bodies if isinstance(b, Event)]
         over = PipelineState("stopped", "no frame comes any more")
         assert [(s.state, s.pipelines) for s in states] == [
+            ("online", {"front": PipelineState("starting", "source a is not open yet")}),
             ("online", {"front": PipelineState("running")}),
             ("online", {"front": over}),
             ("offline", {"front": over}),

@@ -136,10 +136,6 @@ def test_a_source_that_comes_and_goes_is_one_state_until_it_is_steady() -> None:
     ) == ["running", *["faulted: unplugged"] * 2, *[f"degraded: {loop}"] * 4, "running"]
 
 
-def test_silence_is_judged_only_where_it_is_known_how_often_results_come() -> None:
-    assert play(result(1), (9, Observation(result_s=1, regular=False))) == ["running", "running"]
-
-
 words = st.sampled_from(["", "", "", "", "", "", "a", "b"])
 observations = st.builds(
     Observation,
@@ -149,7 +145,6 @@ observations = st.builds(
     looping=words,
     waiting=words,
     result_s=st.none() | st.floats(0, 100),
-    regular=st.booleans(),
     invalid=words,
     limited=words,
 )

@@ -414,6 +414,14 @@ class TestCameras:
         assert [t.state for t in clock.told][-2:] == ["looping", "faulted"]
         assert clock.told[-1].reason == "gone"
 
+    def test_an_error_may_ask_for_patience(self) -> None:
+        clock = run_cameras()
+        refused = SourceError("wrong password")
+        refused.wait_s = 60.0
+        clock.step(Report("source front", "faulted", refused))
+        assert clock.wait(59) == []
+        assert clock.wait(1) == [Again("source front", False)]
+
     def test_nothing_is_tried_again_on_the_way_out(self) -> None:
         clock = run_cameras()
         clock.step(Report("source front", "faulted", SourceError("unplugged")))

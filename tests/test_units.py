@@ -76,6 +76,14 @@ def test_a_unit_that_is_stopped_before_it_was_let_go_never_works() -> None:
     assert unit.steps == ["prepare", "release"]
 
 
+def test_a_unit_that_is_stopped_while_it_opens_does_not_say_that_it_has() -> None:
+    post = Post()
+    unit = Scripted(post, prepare=lambda: Unit.stop(unit))
+    unit.start()
+    assert unit.join(10)
+    assert post.phases("unit test") == ["stopped"]
+
+
 @pytest.mark.parametrize("step", ["prepare", "work", "release"])
 def test_a_fault_in_any_step_is_told_and_everything_is_released(step: str) -> None:
     post, error = Post(), SourceError("source 'x' has gone", hint="plug it in")

@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +24,9 @@ from edged.cli._capture_source import busy_told, find
 from edged.cli.live import StatusLine
 from edged.cli.run import positive, positive_int
 from edged.config.schema import Backend
+from edged.config.words import hide_credentials
 from edged.devices.cpu_picture import Picture
-from edged.errors import ConfigError, ExitCode, Problem
+from edged.errors import ConfigError, ExitCode, Problem, SourceError
 from edged.frames import Frame, FrameSpec
 from edged.interfaces import EndOfStream, Source
 from edged.memory import Region, Slots
@@ -63,10 +65,22 @@ class Outcome:
     ended: str = "done"
 
 
+class Asked(threading.Event):
+    """Set by a signal. A source that may wait long for its camera in `open` gives up then."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self._interrupt: Callable[[], None] = getattr(source, "interrupt", lambda: None)
+
+    def set(self) -> None:
+        super().set()
+        self._interrupt()
+
+
 def run(args: argparse.Namespace) -> int:
     name, entry, source = find(args.source, args.config)
     status = StatusLine(sys.stderr, live=sys.stderr.isatty() and not args.json)
-    outcome, asked = Outcome(), threading.Event()
+    outcome, asked = Outcome(), Asked(source)
     try:
         with status.above(), ask_on_signals(asked), busy_told(entry):
             _capture(args, name, entry, source, asked, status, outcome)
@@ -104,8 +118,14 @@ def _capture(
     rate = _rate(args, source)
     with ExitStack() as stack:
         stack.callback(source.close)
-        status.write(f"opening {args.source}")
-        spec = source.open()
+        status.write(f"opening {hide_credentials(args.source)}")
+        try:
+            spec = source.open()
+        except SourceError:
+            if not asked.is_set():  # else nobody waits for this camera any more
+                raise
+            outcome.ended = "interrupted"
+            return
         picture = Picture(spec)
         folder = Folder(args.folder, ".jpg" if args.jpeg else ".png")
         count = SLOTS + getattr(source, "extra_slots", 0)

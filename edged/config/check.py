@@ -176,6 +176,10 @@ def no_effect(d: Draft) -> Iterator[str]:
         raw = d.raw("sinks")[name].get("deliver", {})
         if "queue_size" in raw and sink.deliver.result == "latest":
             yield f'{join("sinks", name)}.deliver.queue_size: has no effect with result = "latest"'
+    for name, p in d.pipelines.items():
+        if p.track is not None and p.track.low_score >= p.track.high_score:
+            path = f"{join('pipelines', name)}.track.low_score"
+            yield f"{path}: has no effect: it is not below high_score = {p.track.high_score:g}"
 
 
 WARNINGS: Sequence[Callable[[Draft], Iterable[str]]] = (unused, nowhere, no_effect)

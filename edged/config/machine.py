@@ -16,6 +16,8 @@ from edged.errors import ConfigError, EdgedError, Problem
 from edged.models.load import load_model
 from edged.models.model import Model
 
+_BOXLESS = ("classification", "segmentation", "raw")  # parsers
+
 
 @dataclass(slots=True)
 class Findings:
@@ -40,8 +42,18 @@ def inspect_machine(config: Config) -> Findings:
             found.problems.append(Problem(path, e.message, e.hint))
     found.problems += _labels(config, found.models)
     found.problems += _twins(found.models)
+    found.warnings += _boxless(config, found.models)
     _files(config, found)
     return found
+
+
+def _boxless(config: Config, models: Mapping[str, Model]) -> Iterator[str]:
+    """Pipelines that follow boxes which their model does not give."""
+    for name, pipeline in config.pipelines.items():
+        model = models.get(pipeline.model)
+        if pipeline.track is not None and model is not None and model.output.parser in _BOXLESS:
+            path = join(join("pipelines", name), "track")
+            yield f"{path}: has no effect: model '{pipeline.model}' gives no boxes (parser = \"{model.output.parser}\")"
 
 
 def _labels(config: Config, models: Mapping[str, Model]) -> Iterator[Problem]:

@@ -143,7 +143,8 @@ def _authorization(answer: bytes, target: str, credentials: tuple[str, str]) -> 
     digest = re.search(rb"(?i)\nwww-authenticate: *digest ([^\r\n]*)", answer)
     if digest is None:
         return f"Authorization: Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}\r\n"
-    said = {k.lower(): v for k, v in re.findall(r'(\w+) *= *"?([^",]*)', digest[1].decode("latin-1"))}
+    pairs = re.findall(r'(\w+) *= *(?:"([^"]*)"|([^", ]*))', digest[1].decode("latin-1"))
+    said = {k.lower(): quoted or bare for k, quoted, bare in pairs}
     realm, nonce = said.get("realm", ""), said.get("nonce", "")
 
     def md5(*parts: str) -> str:
@@ -152,7 +153,7 @@ def _authorization(answer: bytes, target: str, credentials: tuple[str, str]) -> 
     ha1, ha2 = md5(user, realm, password), md5("DESCRIBE", target)
     fields = {"username": user, "realm": realm, "nonce": nonce, "uri": target}
     rest = ""
-    if "auth" in said.get("qop", "").split(","):
+    if "auth" in re.split(" *, *", said.get("qop", "")):
         fields |= {"cnonce": "edged", "response": md5(ha1, nonce, "00000001", "edged", "auth", ha2)}
         rest = ", qop=auth, nc=00000001"
     else:

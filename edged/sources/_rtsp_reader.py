@@ -80,7 +80,7 @@ class Reader(threading.Thread):
         """(when the picture came, pictures passed over before it); None: none in time, or a fault."""
         with self._changed:
             self._changed.wait_for(lambda: self._offered_ns or self._fault or self._stopping, timeout_s)
-            if not self._offered_ns:
+            if not self._offered_ns or self._stopping:  # once stopped, the handle may be gone at any moment
                 return None
             self._taken = True
             passed, self._passed = self._passed, 0
@@ -151,8 +151,11 @@ class Reader(threading.Thread):
         with self._changed:
             self._offered_ns = time.monotonic_ns()
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._taken or self._stopping, self._keep_s)
-            self._changed.wait_for(lambda: not self._taken or self._stopping)
+            # an offer is over, too, that was taken and done with before this thread came to look
+            self._changed.wait_for(
+                lambda: self._taken or not self._offered_ns or self._stopping, self._keep_s
+            )
+            self._changed.wait_for(lambda: not self._taken)  # the handle is released after this
             if self._offered_ns and not self._stopping:
                 self._offered_ns = 0
                 self._passed += 1

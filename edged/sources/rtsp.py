@@ -29,6 +29,7 @@ from edged.sources._rtsp_reader import Limits, Reader
 from edged.sources.base import SlotSource
 
 BACKOFF = Backoff(first_s=0.5, cap_s=10.0)  # a camera takes half a minute to boot, and does not like a crowd
+REFUSED_S = 60.0  # a camera may lock out whom it refuses too often
 LEAST_S = 0.5  # for the question why, after an open that used up its time
 GRACE_S = 0.7  # beyond the limits that a library promises to keep
 CLOSE_S = 0.3  # how long `close` waits for the thread; it is in the library's hands for up to read_timeout_s
@@ -50,6 +51,7 @@ class RtspSource(SlotSource):
         self._cv2: Any = None  # loaded at open
         self._reader: Reader | None = None
         self._warned = False
+        self._interrupted = False
         self._left: list[Reader] = []  # closed, and still in the library's hands
         url = parts_of(options.url)
         self._address = "its pipeline" if options.pipeline is not None else hide_credentials(url.geturl())
@@ -75,7 +77,8 @@ class RtspSource(SlotSource):
         return "dequeue"
 
     def interrupt(self) -> None:
-        """Any thread: an `open` that waits gives up at once, as the process is to end."""
+        """Any thread: an `open` that waits, or is about to, gives up at once, as the process is to end."""
+        self._interrupted = True  # before the look at the reader, as `_open` makes it before it looks here
         reader = self._reader
         if reader is not None:
             reader.stop()
@@ -96,9 +99,14 @@ class RtspSource(SlotSource):
 
         limits = Limits(o.open_timeout_s, o.read_timeout_s)
         self._reader = Reader(f"rtsp {self.name}", cv2, self._ways(cv2, url, credentials), limits, why)
+        if self._interrupted:
+            self._reader.stop()
         self._reader.start()
         if not self._reader.opened(o.open_timeout_s + LEAST_S + GRACE_S):
-            raise self._failed("open", self._reader.fault or self._silence())
+            error = self._failed("open", self._reader.fault or self._silence())
+            if "(401)" in error.message:
+                error.wait_s = REFUSED_S
+            raise error
         spec = spec_of(cv2, self._reader.handle)
         if spec is None:
             raise self._failed("open", ("its pictures have no size", "check the stream with another player"))
@@ -236,6 +244,7 @@ class RtspSource(SlotSource):
         reader, self._reader = self._reader, None
         if reader is None:
             return
+        reader.done()  # after a fault with a picture in hand
         reader.stop()
         reader.join(CLOSE_S)
         if reader.is_alive():

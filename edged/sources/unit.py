@@ -188,11 +188,13 @@ class SourceUnit(Unit):
 
     def let_go(self) -> None:
         """Close the source, and see that nobody reads its memory any more."""
-        self.source.close()
-        if self.slots is not None and not self.slots.wait_all_free(REST_S):
-            for pipeline in self.pipelines:
-                pipeline.mailbox.drain()
-            self.slots.reset()  # what a runner still holds is of a generation that is over
+        try:
+            self.source.close()
+        finally:
+            if self.slots is not None and not self.slots.wait_all_free(REST_S):
+                for pipeline in self.pipelines:
+                    pipeline.mailbox.drain()
+                self.slots.reset()  # what a runner still holds is of a generation that is over
 
     def release(self) -> None:
         """Let the pipelines end, close the source, and free the memory when nobody reads it any more."""

@@ -167,7 +167,7 @@ class V4l2Source(SlotSource):
             "refused": _REFUSED if queue.refused else "",
         }
         for key, fact in said.items():
-            if fact and key not in self.facts:
+            if fact and fact != self.facts.get(key):
                 self._tell(key, fact)
 
     def _acquire(self, slots: Slots, timeout_s: float) -> Lease | None:

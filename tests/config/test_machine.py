@@ -40,6 +40,12 @@ def test_all_is_there(place: Path) -> None:
     assert found.models["m"].name == "tiny"
 
 
+def test_tracking_needs_boxes(place: Path) -> None:
+    text = f"[pipelines.p]\nsource = {{kind = 'pattern'}}\nmodel = 'm'\ntrack = {{}}\n{TAIL}"
+    (warning,) = findings(place, text).warnings
+    assert warning == "pipelines.p.track: has no effect: model 'm' gives no boxes (parser = \"raw\")"
+
+
 def test_no_model(tmp_path: Path) -> None:
     (found,) = said(tmp_path, f"[pipelines.p]\nsource = {{kind = 'pattern'}}\nmodel = 'm'\n{TAIL}")
     assert found.startswith(f"models.m.path: {tmp_path}/m: does not exist; ")

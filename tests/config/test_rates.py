@@ -125,5 +125,10 @@ def test_tracks_that_end_before_the_next_frame() -> None:
     assert said.startswith("pipelines.left.track.lost_s: 2 s is no longer than the time between two frames")
 
 
+def test_weak_boxes_that_are_not_weaker() -> None:
+    (said,) = good("track = {high_score = 0.3, low_score = 0.4}", "", groups="").warnings
+    assert said == "pipelines.left.track.low_score: has no effect: it is not below high_score = 0.3"
+
+
 def test_a_group_that_nobody_names() -> None:
     assert good("", "").warnings == ("sync_groups.rig: no pipeline uses it",)

@@ -21,6 +21,8 @@ import pytest
 
 from edged.errors import ExitCode, SourceError
 from edged.sources._rtsp_options import RtspOptions
+from edged.sources._rtsp_probe import _authorization
+from edged.sources._rtsp_reader import KEEP_S, Limits, Reader
 from edged.sources.rtsp import LEFT, SIZES_FROM
 from tests import onnx_models
 from tests.sources.make import slots, started
@@ -128,6 +130,67 @@ def test_an_open_that_waits_is_interrupted() -> None:
         s.interrupt()
 
 
+def test_an_open_that_comes_after_the_interruption_does_not_wait() -> None:
+    """A signal at boot, while OpenCV is being imported."""
+    with saying(b"") as url, camera(url) as s:
+        s.interrupt()
+        refusal(s, limit_s=1.0)
+
+
+class Ready:
+    """OpenCV's handle of a stream that always has a picture."""
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+
+    def open(self, *_: object) -> bool:
+        return True
+
+    def grab(self) -> bool:
+        return True
+
+    def get(self, _: int) -> float:
+        return 0.0
+
+    def release(self) -> None:
+        self.released.set()
+
+
+@pytest.fixture
+def ready() -> Iterator[tuple[Ready, Reader]]:
+    handle = Ready()
+    opencv = SimpleNamespace(VideoCapture=lambda: handle, CAP_PROP_POS_MSEC=0)
+    reader = Reader("test", opencv, [()], Limits(5.0, 5.0), lambda _: ("", ""))
+    reader.start()
+    assert reader.opened(5.0)
+    reader.begin()
+    yield handle, reader
+    reader.done()
+    reader.stop()
+    reader.join()
+
+
+def test_a_fast_camera_is_not_held_up(ready: tuple[Ready, Reader]) -> None:
+    """One of 60 pictures a second that was read at 50 would be seconds behind within a minute."""
+    _, reader = ready
+    began = time.monotonic()
+    for _ in range(100):
+        assert reader.take(1.0) is not None
+        reader.done()
+    assert time.monotonic() - began < 100 * KEEP_S / 2
+
+
+def test_a_stream_is_not_released_under_whoever_retrieves_a_picture(ready: tuple[Ready, Reader]) -> None:
+    """`interrupt` comes from another thread, at any moment; OpenCV would crash."""
+    handle, reader = ready
+    assert reader.take(1.0) is not None
+    reader.stop()
+    assert not handle.released.wait(0.2)
+    reader.done()
+    assert handle.released.wait(5.0)
+    assert reader.take(0.0) is None
+
+
 def test_attempts_that_hang_are_not_heaped_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """As with a name server that does not answer: the library keeps no limit there."""
     go = threading.Event()
@@ -215,6 +278,16 @@ def test_what_is_no_stream_is_named_in_time(answer: bytes | None, said: str) -> 
     assert said in e.message
     assert f"cannot open {url}: " in e.message
     assert e.hint
+
+
+def test_a_comma_in_a_realm_is_a_part_of_it() -> None:
+    """Else every password would be called wrong there."""
+    challenge = (
+        b'RTSP/1.0 401 No\r\nWWW-Authenticate: Digest realm="Gate, left", nonce="n", qop="auth-int, auth"\r\n'
+    )
+    header = _authorization(challenge, "rtsp://h/x", ("bob", "secret"))
+    assert 'realm="Gate, left"' in header
+    assert "qop=auth," in header
 
 
 def test_no_server_and_no_host() -> None:
@@ -399,3 +472,23 @@ def test_a_process_that_waits_for_a_silent_server_ends_in_time(tmp_path: Path) -
         with listener.accept()[0]:
             err = ended(child)
     assert "hunter2" not in err
+
+
+def test_a_capture_that_waits_for_a_silent_server_ends_in_time(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
+        url = f"rtsp://bob:hunter2@127.0.0.1:{listener.getsockname()[1]}/cam"
+        child = subprocess.Popen(
+            [EDGED, "capture", url, "pictures"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        )
+        with listener.accept()[0]:
+            began = time.monotonic()
+            child.send_signal(signal.SIGINT)
+            said, _ = child.communicate(timeout=20)
+    assert time.monotonic() - began < 2.5
+    assert (child.returncode, said) == (130, "no picture: interrupted\n")

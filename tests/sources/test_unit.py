@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -182,7 +183,7 @@ class TestRecovery:
         rig.end()
         assert (rig.source.opens, list(rig.unit.regions.values())) == (2, [region])
         assert rig.pipelines["a"].lost == 0
-        assert rig.post.phases("pipeline a") == ["running", "ended"]
+        assert rig.post.phases("pipeline a") == ["running", "running", "ended"], "said again when it was back"
 
     @pytest.mark.parametrize(("max_size", "kept"), [((8, 8), True), (None, False)])
     def test_another_size_keeps_memory_that_was_planned_for_it(
@@ -233,6 +234,24 @@ class TestRecovery:
         assert rig.unit.slots is not None
         assert rig.unit.slots.wait_all_free(10)
         held.pipeline.complete(held, None)
+        rig.unit.stop()
+        assert rig.unit.join(10)
+
+    def test_one_that_cannot_be_closed_waits_to_be_told_all_the_same(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else it would be opened and fail again as fast as it can, and fill the main loop's inbox."""
+        gone = SourceError("source 'cam' is not there")
+        rig = Rig(1, live=True, backoff=(0.1, 1.0), open_script=(gone,) * 99)
+
+        def close() -> None:
+            raise OSError("a defect of the driver")
+
+        monkeypatch.setattr(rig.source, "_close", close)
+        rig.unit.start()
+        rig.post.wait_for("source cam", "faulted")
+        time.sleep(0.1)
+        assert rig.source.opens == 1
         rig.unit.stop()
         assert rig.unit.join(10)
 

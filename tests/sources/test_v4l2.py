@@ -19,6 +19,7 @@ from edged.frames import PixelFormat
 from edged.memory import PAGE, Region, Slots, Want
 from edged.sources import _videodev2 as v
 from edged.sources import v4l2
+from edged.sources._v4l2_clock import MEASURED
 from edged.sources._v4l2_options import V4l2Options
 from edged.sources.v4l2 import V4l2Source
 from edged.sources.v4l2_fake import FakeCamera, FakeKernel, level
@@ -257,6 +258,19 @@ def test_driver_times() -> None:
             assert frame.timestamp_source == "driver"
             frame.release()
         assert rig.source.facts["clock"].startswith("the driver's, at least 3.")
+
+
+def test_a_clock_that_goes_wrong_later_is_told_then() -> None:
+    late_ns = 3_000_000
+    with Rig(camera(stamp=lambda ns: ns - late_ns)) as rig:
+        for _ in range(MEASURED):
+            rig.read().release()
+        assert rig.source.facts["clock"].startswith("the driver's")
+        late_ns = 5 * 10**9
+        frame = rig.read()
+        assert frame.timestamp_source == "dequeue"
+        frame.release()
+        assert "behind CLOCK_MONOTONIC" in rig.source.facts["clock"]
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def wrapped_numbers() -> str:
         with started(SINGLE, format="GREY", size=[320, 180], rate=60) as (source, _):
             raw: list[int] = []
             seqs: list[int] = []
-            while not raw or raw[-1] != 5:
+            while not raw or not 5 <= raw[-1] < 1000:  # a slow machine's driver may leave out any one
                 frame = read(source)
                 raw.append(frame.tags["sequence"])
                 seqs.append(frame.seq)

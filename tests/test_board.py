@@ -1,0 +1,61 @@
+"""What a pipeline's health is fed with, and which of its changes are told."""
+
+from __future__ import annotations
+
+from edged.board import FIRST_GAP_S, Board
+from edged.freshness import GOOD, Verdict
+from edged.supervisor import Core
+from edged.units import Report
+from tests.test_pipeline import Rig
+
+MS = 1_000_000
+
+
+def board(rig: Rig) -> tuple[Board, Core]:
+    core = Core({"source a": "source", "model m": "runner", "pipeline front": "pipeline"})
+    for unit in ("source a", "model m"):
+        core.step(0, Report(unit, "running"))
+    return Board({"front": rig.pipeline}, {"front": ("source a", "model m")}), core
+
+
+def test_a_pipeline_that_falls_silent_after_one_result_is_late_in_the_end() -> None:
+    rig = Rig()
+    made, core = board(rig)
+    rig.pipeline._note(1000 * MS, GOOD)
+    assert [c.now.state for c in made.look(1.1, core)] == ["running"]
+    assert made.look(1.0 + FIRST_GAP_S - 0.1, core) == []
+    assert [c.now.reason for c in made.look(1.1 + FIRST_GAP_S, core)] == ["late: no result for 10 s"]
+
+
+def test_a_slow_source_is_judged_by_its_own_pace() -> None:
+    rig = Rig()
+    made, core = board(rig)
+    for second in (0, 2, 4, 6):
+        rig.pipeline._note((1 + second) * 1000 * MS, GOOD)
+    made.look(7.1, core)
+    assert made.look(12.9, core) == []
+    assert [c.now.state for c in made.look(13.1, core)] == ["degraded"]
+
+
+def test_words_that_change_in_the_same_check_are_no_news() -> None:
+    rig = Rig()
+    made, core = board(rig)
+    told = []
+    for n, reason in enumerate(
+        ("late: 0.5 s old", "late: 0.9 s behind the one before", "black: dark all over")
+    ):
+        rig.pipeline._note((1000 + 100 * n) * MS, Verdict("late" if n < 2 else "black", reason))
+        told += [c.now.reason for c in made.look(1.0 + n / 10, core)]
+    assert told == ["late: 0.5 s old", "black: dark all over"]
+    assert made.healths["front"].reason == "black: dark all over"
+
+
+def test_a_stream_that_stutters_is_degraded_until_it_is_steady() -> None:
+    rig = Rig()
+    made, core = board(rig)
+    told = []
+    for ms in range(1000, 31000, 100):
+        if ms % 3000 >= 1000:  # a second of silence in every three
+            rig.pipeline._note(ms * MS, GOOD)
+        told += [c.now.state for c in made.look(ms / 1000, core)]
+    assert told == ["running", "degraded"]
