@@ -325,7 +325,7 @@ _STOP: dict[Kind, Callable[[Daemon], None]] = {
 def _region_uses(unit: Unit) -> dict[str, RegionUse]:
     uses = {}
     for owner, region in unit.regions.items():
-        slots = unit.slots if isinstance(unit, SourceUnit) and owner == unit.name else None
+        slots = unit.leased if isinstance(unit, SourceUnit) and owner == unit.name else None
         use = (0, 0) if slots is None else (len(slots), slots.high_water)
         uses[owner] = RegionUse(region.nbytes, region.used_bytes, *use)
     return uses

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from edged.devices import reference
 from edged.errors import DeviceError, MemoryRefused, ModelError
-from edged.frames import Fit, Frame, FrameSpec, PixelFormat
+from edged.frames import Fit, FrameSpec, PixelFormat
 from edged.interfaces import Device, Stream
 from edged.memory import PAGE, Budget, Slots, Want
 from edged.tensors import Color, ImageInput, Layout, TensorSpec
