@@ -138,7 +138,7 @@ class SourceUnit(Unit):
         watched = self.source.live and not getattr(self.source, "stills", False)
         watch = Watch(self.spec) if watched else None
         self.source.start(slots)
-        self.leased = getattr(self.source, "slots", None) or slots
+        self.leased = getattr(self.source, "frame_slots", None) or slots
         serving = list(self.pipelines)
         said = False
         with suppress(EndOfStream):
@@ -203,7 +203,12 @@ class SourceUnit(Unit):
             for pipeline in self.pipelines:
                 pipeline.mailbox.drain()
             self._take_back(self.leased)
-        self.source.close()  # once more: it lets go of memory of its own that readers had frames in
+        self._let_memory_go()
+
+    def _let_memory_go(self) -> None:
+        """Once readers are done: a source with memory of its own undoes what it kept for them."""
+        self.leased = self.slots
+        self.source.close()
 
     def _take_back(self, leased: Slots) -> None:
         """What a runner still holds is of a generation that is over. A source's own memory waits for it instead."""
@@ -217,7 +222,7 @@ class SourceUnit(Unit):
             pipeline.close("faulted" if failed else "ended")
         with ExitStack() as stack:
             stack.callback(self.free)
-            stack.callback(self.source.close)  # see let_go
+            stack.callback(self._let_memory_go)
             if self.leased is not None:
                 stack.callback(self._await_leases, self.leased)
             self.source.close()

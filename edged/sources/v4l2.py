@@ -97,7 +97,7 @@ class V4l2Source(SlotSource):
         return self._ladder.rung.slots
 
     @property
-    def slots(self) -> Slots | None:
+    def frame_slots(self) -> Slots | None:
         """Once started: those that its frames are leases of; perhaps its own."""
         return None if self._standing is None else self._standing.slots
 
@@ -121,7 +121,7 @@ class V4l2Source(SlotSource):
     def start(self, slots: Slots) -> None:
         """As every source. Streams when it returns; a failure closes the device.
 
-        `slots` are as `slot_memory` says; those of frames are `slots` of this source from then on.
+        `slots` are as `slot_memory` says; frames are leases of `frame_slots`.
         """
         self._may_start()
         assert self._device is not None

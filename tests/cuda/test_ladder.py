@@ -99,6 +99,11 @@ def no_registering(driver: Standin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CudaDevice, "share", refuses)
 
 
+def no_registering_but_dmabufs(driver: Standin, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_registering(driver, monkeypatch)
+    driver.dmabufs(True)
+
+
 @pytest.mark.parametrize("rung", [*PROVEN, "copy"])
 def test_each_rung_by_its_name(device: CudaDevice, driver: Standin, rung: str) -> None:
     driver.dmabufs(True)
@@ -140,7 +145,7 @@ def test_the_best_is_tried_first_and_taken(device: CudaDevice) -> None:
     [
         (
             {"exports": True},
-            lambda d, m: (no_registering(d, m), d.dmabufs(True)),
+            no_registering_but_dmabufs,
             "userptr-hostalloc",
             {
                 "mmap-register": "cuMemHostRegister: CUDA_ERROR_NOT_SUPPORTED (801)",
@@ -149,7 +154,7 @@ def test_the_best_is_tried_first_and_taken(device: CudaDevice) -> None:
         ),
         (
             {"exports": True, "refuse_userptr": 22},
-            lambda d, m: (no_registering(d, m), d.dmabufs(True)),
+            no_registering_but_dmabufs,
             "dmabuf",
             {
                 "mmap-register": "cuMemHostRegister",
@@ -159,7 +164,7 @@ def test_the_best_is_tried_first_and_taken(device: CudaDevice) -> None:
         ),
         (
             {"exports": True, "refuse_userptr": 14},
-            lambda d, m: no_registering(d, m),
+            no_registering,
             "copy",
             {
                 "mmap-register": "cuMemHostRegister",
@@ -237,10 +242,14 @@ def test_torn_pictures_prove_nothing(device: CudaDevice) -> None:
         rig.read_many()
 
 
-def test_no_picture_at_open_is_the_camera_s_fault(device: CudaDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_picture_at_open_is_the_camera_s_fault(
+    device: CudaDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("edged.sources.v4l2.FIRST_S", 0.05)
     rig = Rig(device, camera(silent=True))
-    with pytest.raises(SourceError, match="got no whole picture from /dev/video0 to try memory 'mmap-register'"):
+    with pytest.raises(
+        SourceError, match="got no whole picture from /dev/video0 to try memory 'mmap-register'"
+    ):
         rig.start()
     assert not rig.camera.fds
     rig.camera.silent = False
@@ -264,7 +273,9 @@ def test_a_rung_that_fails_once_it_is_used_is_passed_over_at_the_next_open(
     driver.lie(True)  # from the second start on: the trial was passed before
     rig.start()
     assert rig.rung == "mmap-register"
-    with pytest.raises(SourceError, match="cannot use memory 'mmap-register' of /dev/video0: the device reads"):
+    with pytest.raises(
+        SourceError, match="cannot use memory 'mmap-register' of /dev/video0: the device reads"
+    ):
         rig.read()
     rig.source.close()
     driver.lie(False)
