@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from edged import registry
 from edged.config.schema import Backend, Config, ModelConfig
 from edged.engines.choose import make_engine
-from edged.errors import EdgedError
+from edged.errors import EdgedError, ModelError
 from edged.framesets import SyncGroup
 from edged.interfaces import Device, Engine, Sink, Source, Stream
 from edged.mailbox import Bell
@@ -39,7 +39,16 @@ def _make_sink(name: str, entry: Backend, identity: Identity) -> Sink:
 
 
 def _make_parser(model: Model) -> Parser:
-    parser: Parser = registry.load("parsers", model.output.parser)(model)
+    made = registry.load("parsers", model.output.parser)
+    try:
+        parser: Parser = made(model)
+    except EdgedError:
+        raise
+    except Exception as e:  # of a third party's
+        raise ModelError(
+            f"parser '{model.output.parser}' cannot be built: {type(e).__name__}: {e}",
+            hint="report it to whoever made it (see parsers/base.py)",
+        ) from e
     return parser
 
 

@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-import msgspec
-
 from edged.announcer import Announcer
 from edged.assembly import REGISTERED, Assembly, Makers
 from edged.board import Board
@@ -24,13 +22,12 @@ from edged.config.machine import inspect_machine
 from edged.config.schema import Config
 from edged.devices.choose import choose_device, open_devices
 from edged.errors import ConfigError, EdgedError, ExitCode, FatalDeviceError
-from edged.memory import Budget, Want, wanted_bytes
+from edged.memory import Budget, Want, available_bytes, wanted_bytes
 from edged.messages import Event, Identity
-from edged.metrics import ModelUse, PipelineCounts, RegionUse, SinkCounts, Snapshot, SourceUse
+from edged.metrics import Snapshot
+from edged.observed import model_use, pipeline_counts, region_uses, sink_counts, source_use
 from edged.process import ask_on_signals, freeze_garbage, tuned_interpreter
-from edged.runner import Runner
 from edged.sinks.worker import SinkWorker
-from edged.sources.unit import SourceUnit
 from edged.supervisor import (
     Action,
     Admit,
@@ -86,7 +83,10 @@ class Daemon:
             raise ConfigError(config.file, [*found.problems, *choice.problems])
         self.config = config
         self.identity = Identity(config.device.id, uuid.uuid4().hex)
-        self.budget = Budget(config.runtime.memory_budget)
+        # a GPU's device asks for what is free of each kind of memory itself
+        self.budget = Budget(
+            config.runtime.memory_budget, available_bytes if choice.kind == "cpu" else lambda: None
+        )
         self.devices = open_devices(choice, self.budget)
         self.errors: list[EdgedError] = []
         self.hanging: tuple[str, ...] = ()  # units that did not stop in time, once it has ended
@@ -130,32 +130,13 @@ class Daemon:
         return Snapshot(
             at=time.time_ns(),
             wall_s=0.0 if self._began is None else now - self._began,
-            pipelines={n: self._counts(n) for n in self.pipelines},
-            sources={n.removeprefix("source "): self._source_use(u) for n, u in self.sources.items()},
-            sinks={n: _sink_counts(self.core.phases[f"sink {n}"], w) for n, w in self.sinks.items()},
-            regions={k: v for u in self.units.values() for k, v in _region_uses(u).items()},
-            models={n.removeprefix("model "): self._model_use(r) for n, r in self.runners.items()},
+            pipelines={n: pipeline_counts(p, self.board.healths[n]) for n, p in self.pipelines.items()},
+            sources={n.removeprefix("source "): source_use(u, self.core) for n, u in self.sources.items()},
+            sinks={n: sink_counts(self.core.phases[f"sink {n}"], w) for n, w in self.sinks.items()},
+            regions={k: v for u in self.units.values() for k, v in region_uses(u).items()},
+            models={n.removeprefix("model "): model_use(r, self.core) for n, r in self.runners.items()},
             sync_groups={n: g.counts() for n, g in self.sync_groups.items()},
             errors=tuple(str(e) for e in self.errors),
-        )
-
-    def _counts(self, pipeline: str) -> PipelineCounts:
-        health = self.board.healths[pipeline]
-        counts = self.pipelines[pipeline].counts()
-        return msgspec.structs.replace(counts, state=health.state, reason=health.reason)
-
-    def _model_use(self, runner: Runner) -> ModelUse:
-        return ModelUse(state=self.core.phases[runner.name], facts=dict(runner.facts))
-
-    def _source_use(self, unit: SourceUnit) -> SourceUse:
-        recovery, spec = self.core.recoveries.get(unit.name), unit.spec
-        down = self.core.phases[unit.name] == "faulted" or (recovery is not None and recovery.down)
-        return SourceUse(
-            state="faulted" if down else self.core.phases[unit.name],
-            reason=self.core.reasons[unit.name] if down else "",
-            frame="" if spec is None else f"{spec.width}x{spec.height} {spec.format.value}",
-            faults=0 if recovery is None else recovery.faults,
-            facts=dict(getattr(unit.source, "facts", {})),
         )
 
     # The main thread.
@@ -247,7 +228,7 @@ class Daemon:
         """An event for the sinks, and a line where something is wrong, or right again."""
         self._announcer.event(news.unit, news.state, news.reason)
         if news.error is not None:
-            self._error(news.error)
+            self._error(news.error, "; it is tried again" if news.unit in self.core.recoveries else "")
         elif news.unit in self.core.recoveries and news.reason:
             log.warning("%s: running again %s", news.unit, news.reason)
 
@@ -306,10 +287,11 @@ class Daemon:
             self._error(EdgedError(f"{name} did not stop in time", hint="see the lines about it, if any"))
         return action.code
 
-    def _error(self, error: EdgedError) -> None:
+    def _error(self, error: EdgedError, then: str = "") -> None:
+        """`then`: what edged does about it."""
         self.errors.append(error)
         del self.errors[:-MAX_ERRORS]
-        log.error("%s", error)
+        log.error("%s%s", error, then)
 
 
 _STOP: dict[Kind, Callable[[Daemon], None]] = {
@@ -320,23 +302,3 @@ _STOP: dict[Kind, Callable[[Daemon], None]] = {
     "remote-sink": lambda _: None,  # with "sink"
     "pipeline": lambda _: None,  # it has no thread
 }
-
-
-def _region_uses(unit: Unit) -> dict[str, RegionUse]:
-    uses = {}
-    for owner, region in unit.regions.items():
-        slots = unit.leased if isinstance(unit, SourceUnit) and owner == unit.name else None
-        use = (0, 0) if slots is None else (len(slots), slots.high_water)
-        uses[owner] = RegionUse(region.nbytes, region.used_bytes, *use)
-    return uses
-
-
-def _sink_counts(state: str, w: SinkWorker) -> SinkCounts:
-    return SinkCounts(
-        state=state,
-        offered=w.offered,
-        published=w.published,
-        replaced=w.replaced,
-        failed=w.failed,
-        held=w.held,
-    )

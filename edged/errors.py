@@ -55,6 +55,21 @@ class EdgedError(Exception):
         return f"{self.message}\n  remedy: {self.hint}" if self.hint else self.message
 
 
+def forget_frames(error: BaseException) -> None:
+    """Drop the tracebacks of an error that is to be kept, and of all that led to it.
+
+    They keep what the failing code had in hand: slots of a closed region, a driver's mapped memory.
+    """
+    todo: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while todo:
+        e = todo.pop()
+        if e is not None and id(e) not in seen:
+            seen.add(id(e))
+            e.__traceback__ = None
+            todo += [e.__cause__, e.__context__]
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong in a configuration: `path` is the key path ("pipelines.front.source.kind")."""

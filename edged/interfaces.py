@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from edged.backoff import Backoff
 from edged.frames import U8, Frame, FrameSpec, Geometry, Memory
 from edged.memory import Region, Slots, Want
 from edged.messages import Message
 from edged.tensors import ImageInput, TensorSpec, TensorView
+
+T = TypeVar("T")
 
 
 class EndOfStream(Exception):
@@ -165,6 +167,10 @@ class Device(Protocol):
 
     def close(self) -> None:
         """Once all regions and streams are closed. Idempotent."""
+        ...
+
+    def ranged(self, name: str, fn: Callable[..., T]) -> Callable[..., T]:
+        """`fn`, under `name` in the device's profiler if that was asked for. Called once, at boot."""
         ...
 
     def region(self, owner: str, wants: Sequence[Want]) -> Region: ...

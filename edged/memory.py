@@ -30,6 +30,18 @@ def format_bytes(n: int) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
+def available_bytes(meminfo: str = "/proc/meminfo") -> int | None:
+    """What Linux could give without swapping (MemAvailable, proc_meminfo(5)); None where it does not say."""
+    try:
+        with open(meminfo, encoding="ascii") as f:
+            for line in f:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        return None
+    return None
+
+
 def round_up(n: int, to: int = PAGE) -> int:
     return -(-n // to) * to
 
@@ -50,12 +62,15 @@ class Want:
 class Budget:
     """The sum of what may be admitted (`runtime.memory_budget`). Thread-safe.
 
+    `available`: bytes that the machine could still give; None: unknown. What is wanted at once must fit there, too:
+    regions touch all their pages, and a machine that lacks them ends programs instead of refusing.
     Holds one entry an owner. An owner that is admitted again (a resize) is counted twice until the old
     region is closed: both exist during the swap.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int | None = None, available: Callable[[], int | None] = lambda: None) -> None:
         self.limit = limit
+        self._available = available
         self._lock = threading.Lock()
         self._held: list[tuple[str, int]] = []
 
@@ -79,6 +94,13 @@ class Budget:
                     f"memory: {format_bytes(total)} wanted, runtime.memory_budget is "
                     f"{format_bytes(self.limit)} ({format_bytes(total - self.limit)} too much):{listing}",
                     hint="raise runtime.memory_budget, or lower frame sizes (max_size), instances or in_flight",
+                )
+            new, free = sum(wants.values()), self._available()
+            if free is not None and new > free:
+                listing = "".join(f"\n  {format_bytes(n):>10}  {o}" for o, n in wants.items())
+                raise MemoryRefused(
+                    f"memory: {format_bytes(new)} wanted, the machine has {format_bytes(free)} left:{listing}",
+                    hint="free memory, or lower frame sizes (max_size), instances or in_flight",
                 )
             self._held.extend(wants.items())
 

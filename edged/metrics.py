@@ -68,8 +68,8 @@ class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
     `lost` are pictures the source missed before they were offered (no free slot, driver), `skipped` those that
     every, max_fps or a frame set left out: neither is offered nor dropped. `stages`:
     wait (capture to runner), infer (launch to completion: preprocess and engine), preprocess and engine
-    on their own (on a GPU between events of its stream), parse, age (capture to hand-over to the sinks), host (time of the
-    processor on the runner's thread, from the mailbox to the launch and from waking up to parsing).
+    on their own (on a GPU between events of its stream), parse, age (capture to hand-over to the sinks), host
+    (processor time of the runner's thread, from the mailbox to the launch and from waking up to parsing).
 
     `copied`: bytes of pixels that the CPU moved for the frames inferred, by stage: 0 where the device reads what the
     camera wrote.

@@ -67,6 +67,8 @@ class Runner(Unit):
         self._changed = False  # they did: graphs are captured for the new ones
         self._captures = False
         self._work = "eager: not yet known"
+        # the stages as the device's profiler is to name them; plain methods where it is not asked to
+        self._launches, self._waits, self._parses = self._launch, self._wait, self._parse
         self._closing = ExitStack()
 
     # In any thread, once prepared.
@@ -124,6 +126,9 @@ class Runner(Unit):
     def prepare(self) -> None:
         self._stream = self.device.stream(self._priority, f"{self.name} stream")
         self._closing.callback(self._stream.close)
+        self._launches = self.device.ranged(f"{self.name} launch", self._launch)
+        self._waits = self.device.ranged(f"{self.name} wait", self._wait)
+        self._parses = self.device.ranged(f"{self.name} parse", self._parse)
         self._engine = self._make_engine(self.device, self._stream)
         self._closing.callback(self._engine.close)
         self._parser = self._make_parser()
@@ -232,7 +237,7 @@ class Runner(Unit):
             job = self._take()
             if job is None:
                 return
-            self._launch(self._free.popleft(), job)
+            self._launches(self._free.popleft(), job)
             job.host_ns = time.thread_time_ns() - begun
 
     def _launch(self, ticket: Ticket, job: Job) -> None:
@@ -248,7 +253,7 @@ class Runner(Unit):
         job, preprocess = ticket.job, ticket.preprocess
         assert job is not None
         assert preprocess is not None
-        self._wait(ticket, job)
+        self._waits(ticket, job)
         begun = time.thread_time_ns()
         self._flying.popleft()
         ticket.reading = False
@@ -256,7 +261,7 @@ class Runner(Unit):
         job.copied = preprocess.copied
         job.host_ns += time.thread_time_ns() - begun
         self._fill()  # the device first, then the parsing
-        parsed = self._parse(ticket, preprocess)
+        parsed = self._parses(ticket, preprocess)
         ticket.job = None
         self._free.append(ticket)
         job.pipeline.complete(job, parsed)
@@ -281,7 +286,10 @@ class Runner(Unit):
         parser = self._parser
         assert parser is not None
         try:
-            return parser.finish(parser.decode(ticket.outputs), preprocess.geometry)
+            parsed = parser.finish(parser.decode(ticket.outputs), preprocess.geometry)
+            if not isinstance(parsed, Parsed):  # None would pass for an inference that failed
+                raise TypeError(f"finish returned {type(parsed).__name__}, not Parsed")
+            return parsed
         except EdgedError:
             raise
         except Exception as e:

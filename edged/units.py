@@ -15,14 +15,13 @@ import logging
 import os
 import sys
 import threading
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from edged.errors import EdgedError, FatalDeviceError
+from edged.errors import EdgedError, FatalDeviceError, forget_frames
 from edged.interfaces import Device
 from edged.memory import Region, Want
 
@@ -48,15 +47,6 @@ def die(unit: str, e: FatalDeviceError) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(e.exit_code)
-
-
-def forget_locals(e: BaseException | None) -> None:
-    """An error that is kept must not keep memory: frames of its traceback have views of a camera's buffers."""
-    seen: list[BaseException] = []
-    while e is not None and e not in seen:
-        seen.append(e)
-        traceback.clear_frames(e.__traceback__)
-        e = e.__cause__ or e.__context__
 
 
 class Unit(ABC):
@@ -217,7 +207,7 @@ class Unit(ABC):
                 hint="this is a defect in edged; please report it with the lines above",
             )
         self._survive(e)
-        forget_locals(e)
+        forget_frames(e)  # the daemon keeps many
         self.error = self.error or e
         self._post(Report(self.name, "faulted", e))
 

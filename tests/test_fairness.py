@@ -46,7 +46,7 @@ class World:
                 f"model m#{i}",
                 "m",
                 CpuDevice(),
-                lambda: FakeEngine([], []),
+                lambda device, stream: FakeEngine([], []),
                 lambda: None,  # type: ignore[arg-type,return-value]
                 ImageInput("x", (6, 4)),
                 self.pipelines,

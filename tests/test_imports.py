@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "edged"
-OPTIONAL = ("cv2", "onnxruntime", "onnx", "zmq", "paho", "tensorrt", "pycuda", "systemd")
+OPTIONAL = ("cv2", "onnxruntime", "onnx", "zmq", "paho", "tensorrt", "pycuda", "nvtx", "systemd")
 
 # From the bottom up: a module imports from its own layer and those below it. A package stands for its modules.
 LAYERS = (
@@ -33,7 +33,15 @@ LAYERS = (
     ("edged.framesets",),
     ("edged.results",),
     ("edged.units", "edged.pipeline", "edged.tickets", "edged.runner", "edged.sources.unit"),
-    ("edged.supervisor", "edged.board", "edged.announcer", "edged.assembly", "edged.process", "edged.daemon"),
+    (
+        "edged.supervisor",
+        "edged.board",
+        "edged.observed",
+        "edged.announcer",
+        "edged.assembly",
+        "edged.process",
+        "edged.daemon",
+    ),
     ("edged.control", "edged.bench", "edged.cli"),
 )
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,18 @@ from hypothesis.stateful import (
 
 from edged.errors import ExitCode, MemoryRefused
 from edged.frames import Memory
-from edged.memory import PAGE, Budget, Lease, Region, Slots, Want, format_bytes, round_up, wanted_bytes
+from edged.memory import (
+    PAGE,
+    Budget,
+    Lease,
+    Region,
+    Slots,
+    Want,
+    available_bytes,
+    format_bytes,
+    round_up,
+    wanted_bytes,
+)
 from edged.tensors import TensorSpec
 
 SIZES = st.integers(0, 5 * PAGE)
@@ -51,6 +63,19 @@ def test_a_tensor_wants_its_bytes_under_its_name() -> None:
     assert Want.tensor(spec, "ticket0.images").name == "ticket0.images"
 
 
+def test_free_memory_is_what_linux_says_or_unknown(tmp_path: Path) -> None:
+    assert (available_bytes() or 0) > PAGE
+    said = tmp_path / "meminfo"
+    for text, n in (
+        ("MemTotal: 9 kB\nMemAvailable:   5 kB\n", 5120),
+        ("MemAvailable: x\n", None),
+        ("", None),
+    ):
+        said.write_text(text)
+        assert available_bytes(str(said)) == n
+    assert available_bytes(str(tmp_path / "absent")) is None
+
+
 class TestBudget:
     def test_without_a_limit_everything_is_admitted_and_counted(self) -> None:
         budget = Budget()
@@ -70,6 +95,22 @@ class TestBudget:
             "     3.0 MiB  source rear",
             "  remedy: raise runtime.memory_budget, or lower frame sizes (max_size), instances or in_flight",
         ]
+
+    def test_what_the_machine_cannot_give_is_refused_with_figures(self) -> None:
+        free = [8 << 20]
+        budget = Budget(available=lambda: free[0])
+        budget.admit("source front", 6 << 20)
+        free[0] -= 6 << 20
+        with pytest.raises(MemoryRefused) as refused:
+            budget.admit_all({"model yolox": 1 << 20, "source rear": 2 << 20})
+        assert str(refused.value).splitlines() == [
+            "memory: 3.0 MiB wanted, the machine has 2.0 MiB left:",
+            "     1.0 MiB  model yolox",
+            "     2.0 MiB  source rear",
+            "  remedy: free memory, or lower frame sizes (max_size), instances or in_flight",
+        ]
+        assert budget.held == 6 << 20
+        budget.admit_all({"model yolox": 2 << 20})
 
     def test_all_or_none_are_admitted(self) -> None:
         budget = Budget(10)

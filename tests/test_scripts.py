@@ -15,7 +15,7 @@ from lowest import project
 ROOT = Path(__file__).resolve().parents[1]
 BASH = [
     p
-    for folder in ("scripts", ".ci")
+    for folder in ("scripts", ".ci", "tests/system")
     for p in sorted((ROOT / folder).rglob("*"))
     if p.is_file() and p.read_bytes().startswith(b"#!/usr/bin/env bash")
 ]
@@ -31,7 +31,7 @@ def bash(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_scripts_are_here() -> None:
-    assert {"setup", "test", "demo", "run"} <= {p.name for p in BASH}
+    assert {"setup", "test", "demo", "run", "build-image", "run-vm"} <= {p.name for p in BASH}
 
 
 @pytest.mark.parametrize("script", BASH, ids=lambda p: p.name)

@@ -81,7 +81,7 @@ class Samples:
             return
         rss = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
         threads, files = len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
-        held = daemon.device.budget.held
+        held = daemon.budget.held
         self._rows[self._count] = (now, rss, threads, files, held, self.regions_made)
         self._count += 1
 

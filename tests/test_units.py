@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -123,3 +124,26 @@ def test_joining_a_unit_that_never_started_or_is_at_work() -> None:
     gate.set()
     unit.stop()
     assert unit.join(10)
+
+
+def test_an_error_that_is_kept_keeps_nothing_else() -> None:
+    class Memory:
+        """Stands for slots, or for what a driver mapped."""
+
+    held: list[weakref.ref[Memory]] = []
+
+    def work() -> None:
+        memory = Memory()
+        held.append(weakref.ref(memory))
+        try:
+            raise OSError("the cause")
+        except OSError as e:
+            raise SourceError("it failed") from e
+
+    post = Post()
+    unit = Scripted(post, work=work)
+    unit.start()
+    unit.go()
+    assert unit.join(10)
+    assert unit.error is not None
+    assert held[0]() is None, "the traceback of the error holds it"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,11 +22,11 @@ from edged.bench.replay import Clip, one_frame
 from edged.bench.results import EngineRun
 from edged.bench.usage import clock, others
 from edged.config.schema import Config
-from edged.devices.cpu import CpuDevice
+from edged.devices.choose import choose_device, open_devices
 from edged.engines.choose import make_engine
 from edged.errors import DeviceError, EdgedError
-from edged.interfaces import Event, Execution, Graph
-from edged.memory import Want
+from edged.interfaces import Device, Event, Execution, Graph, Stream
+from edged.memory import Budget, Slots, Want
 from edged.models.model import Model
 from edged.tensors import TensorView
 
@@ -83,42 +84,57 @@ class Alone:
     def __init__(self, config: Config, model: Model, clip: Clip) -> None:
         self._model, self._clip = model, clip
         self._entry = model_entry(config)
-        self._device = CpuDevice()
+        (self._device,) = open_devices(choose_device(config), Budget()).values()
         self._stack = ExitStack()
         self._executions: list[Execution] = []
+        self._starts: list[Callable[[], Event]] = []  # one an instance: queue an inference
         self._times = np.ones((self._entry.instances, MAX_RUNS), np.int64)
 
     def __enter__(self) -> Alone:
         with self._stack:
+            self._stack.callback(self._device.close)
+            self._stack.enter_context(self._device.current())
             for i in range(self._entry.instances):
-                self._executions.append(self._load(f"alone#{i}"))
+                self._starts.append(self._load(f"alone#{i}"))
             self._stack = self._stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._starts.clear()
         self._executions.clear()
         self._stack.close()
 
-    def _load(self, name: str) -> Execution:
-        """An engine bound to memory that holds a real picture, warmed up; closed by the stack."""
-        engine = make_engine(self._model, self._entry)
+    def _load(self, name: str) -> Callable[[], Event]:
+        """An engine bound to memory that holds a real picture, warmed up; a graph where it can be. For the stack."""
+        device = self._device
+        stream: Stream = device.stream(name=name) if device.graphs else InlineStream()
+        self._stack.callback(stream.close)
+        engine = make_engine(self._model, self._entry, device, stream)
         self._stack.callback(engine.close)
         tensors = (*engine.inputs, *engine.outputs)
         image = self._model.input
         (target,) = (t for t in engine.inputs if t.name == image.tensor)
-        preprocess = self._device.preprocessor("", self._clip.spec, target, image)
-        wants = [Want.tensor(t) for t in tensors]
-        region = self._device.region(name, [*wants, *engine.wants(), *preprocess.wants()])
+        preprocess = device.preprocessor("alone", self._clip.spec, target, image)
+        wants = [Want.tensor(t, memory=device.tensor_memory) for t in tensors]
+        slot = Slots.wants(1, self._clip.spec.nbytes, device.frame_memory)
+        region = device.region(name, [*wants, *engine.wants(), *preprocess.wants(), *slot])
         self._stack.callback(region.close)
         views = {t.name: region.tensor(t) for t in tensors}
         preprocess.bind(region)
-        stream = InlineStream()
-        with one_frame(self._clip) as frame:
+        with one_frame(self._clip, Slots.of(region, 1)) as frame:
             preprocess.enqueue(frame, views[image.tensor], 0, stream)
+            stream.synchronize()
         execution = engine.bind(views, region)
+        self._executions.append(execution)
         self._stack.callback(execution.close)
+        self._stack.callback(stream.end)
         engine.warm_up(execution, stream)
-        return execution
+        if device.graphs and not engine.eager:
+            graph = stream.capture(lambda: execution.enqueue(stream))
+            self._stack.callback(graph.close)
+            self._stack.callback(stream.synchronize)
+            return lambda: _after(graph.launch, stream)
+        return lambda: _after(lambda: execution.enqueue(stream), stream)
 
     def run(self, seconds: float) -> EngineRun:
         return _sum([self._spell(seconds)])
@@ -134,7 +150,8 @@ class Alone:
 
     def _spell(self, seconds: float) -> _Spell:
         """All instances at once, each in a thread of its own, for `seconds` after a warm-up."""
-        loops = [_Loop(e, t, seconds) for e, t in zip(self._executions, self._times, strict=True)]
+        starts = zip(self._starts, self._times, strict=True)
+        loops = [_Loop(self._device, start, times, seconds) for start, times in starts]
         for loop in loops:
             loop.thread.start()
         for loop in loops:
@@ -175,23 +192,31 @@ def _sum(spells: list[_Spell]) -> EngineRun:
     )
 
 
-class _Loop:
-    """One instance: infer, infer, infer."""
+def _after(queue: Callable[[], None], stream: Stream) -> Event:
+    queue()
+    return stream.record()
 
-    def __init__(self, execution: Execution, times: npt.NDArray[np.int64], seconds: float) -> None:
+
+class _Loop:
+    """One instance: infer, infer, infer. On a GPU the next one is queued before the last is waited for."""
+
+    def __init__(
+        self, device: Device, start: Callable[[], Event], times: npt.NDArray[np.int64], seconds: float
+    ) -> None:
         self.times = times
         self.warm = threading.Event()
         self.runs = 0
         self.took_s = 0.0
         self.error: EdgedError | None = None
-        self._execution, self._seconds = execution, seconds
+        self._device, self._start, self._seconds = device, start, seconds
         self.thread = threading.Thread(target=self._run, name="engine alone", daemon=True)
 
     def _run(self) -> None:
         try:
-            self._repeat(WARM_UP_S)
-            self.warm.set()
-            self.runs, self.took_s = self._repeat(self._seconds)
+            with self._device.current():
+                self._repeat(WARM_UP_S)
+                self.warm.set()
+                self.runs, self.took_s = self._repeat(self._seconds)
         except EdgedError as e:
             self.error = e
         finally:
@@ -199,11 +224,15 @@ class _Loop:
 
     def _repeat(self, seconds: float) -> tuple[int, float]:
         """Inferences done, and seconds that they took."""
-        stream, enqueue, times = InlineStream(), self._execution.enqueue, self.times
+        start, times, ahead = self._start, self.times, 1 if self._device.graphs else 0
+        flying: deque[Event] = deque(start() for _ in range(ahead))
         begin = before = time.monotonic_ns()
         end, n = begin + round(seconds * 1e9), 0
         while (before < end or n < LEAST_FRAMES) and n < len(times):
-            enqueue(stream)
+            flying.append(start())
+            flying.popleft().wait()
             now = time.monotonic_ns()
             times[n], before, n = now - before, now, n + 1
+        for event in flying:
+            event.wait()
         return n, (before - begin) / 1e9

@@ -24,7 +24,7 @@ from edged.models.model import Model
 
 Say = Callable[[str], None]
 LOADS = (0.8, 2.0)  # of the capacity: what a pipeline is sized for, and what it must survive
-_PACKAGES = ("edged", "numpy", "onnxruntime", "opencv-python-headless")
+_PACKAGES = ("edged", "numpy", "onnxruntime", "onnxruntime-gpu", "opencv-python-headless", "pycuda")
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,11 +68,18 @@ class _Any:
 
 
 class ReplaySource(SlotSource):
-    """Plays a clip round and round: at `rate` like a camera (live), or as fast as frames are taken (None)."""
+    """Plays a clip round and round: at `rate` like a camera (live), or as fast as frames are taken (None).
 
-    def __init__(self, name: str, clip: Clip, rate: float | None) -> None:
+    `in_place`: each slot keeps the picture that it got first, as if a driver had written it; then no frame is copied.
+    """
+
+    stills = True  # the same pictures again: none of them proves a fault
+
+    def __init__(self, name: str, clip: Clip, rate: float | None, *, in_place: bool = False) -> None:
         super().__init__(name, _Any())
         self._clip, self._rate = clip, rate
+        self._in_place = in_place
+        self._written: set[int] = set()
         self._next = 0
 
     @property
@@ -88,16 +95,21 @@ class ReplaySource(SlotSource):
 
     def _start(self) -> None:
         self._next = 0
+        self._written.clear()
 
     def _advance(self, timeout_s: float) -> float | None:
         at, self._next = self._next, self._next + 1
         return at / self._rate if self._rate else 0.0
 
     def _fill(self, slot: int, planes: tuple[U8, ...]) -> dict[str, Any]:
+        if slot in self._written:
+            return {}
+        if self._in_place:
+            self._written.add(slot)
         picture = self._clip.frames[(self._next - 1) % len(self._clip.frames)]
         for plane, pixels in zip(planes, picture, strict=True):
             np.copyto(plane, pixels)
-        self.copied = self._clip.spec.nbytes
+        self.copied = 0 if self._in_place else self._clip.spec.nbytes
         return {}
 
     def _close(self) -> None:
@@ -105,12 +117,12 @@ class ReplaySource(SlotSource):
 
 
 @contextmanager
-def one_frame(clip: Clip) -> Iterator[Frame]:
-    """The clip's first frame, as a source gives it."""
+def one_frame(clip: Clip, slots: Slots | None = None) -> Iterator[Frame]:
+    """The clip's first frame, as a source gives it, in `slots` (None: plain memory)."""
     source = ReplaySource("clip", clip, None)
     source.open()
     try:
-        source.start(Slots("clip", [np.zeros(clip.spec.nbytes, np.uint8)]))
+        source.start(slots or Slots("clip", [np.zeros(clip.spec.nbytes, np.uint8)]))
         frame = source.read(1.0)
         assert frame is not None
         yield frame

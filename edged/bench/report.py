@@ -52,10 +52,10 @@ def _parts(r: Report) -> Iterator[RenderableType]:
 
 
 def _table(title: str, *columns: str) -> Table:
-    """The first column is text, the others are numbers."""
+    """The first column is text, the others are numbers. What is too wide for the terminal goes on in a second line."""
     table = Table(title=title, title_justify="left", box=SIMPLE)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left", no_wrap=True)
+        table.add_column(column, justify="right" if i else "left")
     return table
 
 

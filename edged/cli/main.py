@@ -37,8 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; an EdgedError becomes a message on stderr and its exit code, never a traceback."""
-    args = build_parser().parse_args(argv)
     try:
+        args = build_parser().parse_args(argv)  # its imports take a second on a slow machine: Ctrl-C may come
         return int(args.run(args))
     except EdgedError as e:
         print(f"edged: {e}", file=sys.stderr)

@@ -16,7 +16,7 @@ from typing import Any
 from edged import registry
 from edged.cli.model_trial import run_once
 from edged.engines.onnxruntime import OnnxRuntimeEngine
-from edged.errors import ConfigError, ModelError
+from edged.errors import ConfigError, EdgedError, ModelError
 from edged.models import suggest, toml_text
 from edged.models.files import sha256_of, unreadable
 from edged.models.inspect import PICTURE_TYPES, GraphFacts, TensorFacts, read_graph
@@ -80,6 +80,9 @@ def create(request: Request) -> Created:
         staging.chmod(0o755)  # mkdtemp made it for its owner alone
         target.parent.mkdir(parents=True, exist_ok=True)
         os.rename(staging, target)
+    except EdgedError as e:
+        e.message = e.message.replace(str(staging), str(target))  # the user's words: staging is gone by then
+        raise
     except OSError as e:
         raise ModelError(
             f"{target}: cannot be written: {e.strerror or e}", hint="check disk and permissions"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import numpy as np
 from edged import registry
 from edged.config.schema import ModelConfig
 from edged.devices.cpu import CpuDevice
-from edged.devices.cpu_stream import CpuStream
 from edged.engines.choose import make_engine
 from edged.frames import U8, Frame, FrameSpec, PixelFormat
 from edged.interfaces import Engine
@@ -21,6 +21,7 @@ from edged.models.model import Model
 from edged.parsers.base import Outputs, Parsed
 from edged.tensors import TensorView
 
+log = logging.getLogger(__name__)
 PICTURE = FrameSpec(640, 480, PixelFormat.BGR)
 
 
@@ -33,9 +34,10 @@ def views_of(engine: Engine, region: Region) -> dict[str, TensorView]:
 
 
 def run_once(engine: Engine) -> None:
-    """One inference on zeros. Raises EngineError."""
-    region = Region("trial", wants_of(engine))
-    stream = CpuStream("trial")
+    """One inference on zeros. Raises EngineError, and MemoryRefused when its tensors fit nowhere."""
+    device = CpuDevice()
+    region = device.region("trial", wants_of(engine))
+    stream = device.stream(name="trial")
     try:
         execution = engine.bind(views_of(engine, region), region)
         execution.enqueue(stream)
@@ -59,6 +61,13 @@ def verify(directory: Path, engine_kind: str = "auto") -> dict[str, Any]:
         parsed, run_ms = _picture_through(model, engine, parser)
     finally:
         engine.close()
+    if parsed.rejected:
+        log.warning(
+            "%s: warning: %d rows that the model gave for a drawn picture are no numbers or no boxes; "
+            "run it on a real one before you trust it",
+            directory,
+            parsed.rejected,
+        )
     return {
         "ok": True,
         "name": model.name,

@@ -48,7 +48,12 @@ def _labels(config: Config, models: Mapping[str, Model]) -> Iterator[Problem]:
     """Classes to keep that the model never names."""
     for name, pipeline in config.pipelines.items():
         model = models.get(pipeline.model)
-        if model is None or not model.output.labels:
+        if model is None:
+            continue
+        if pipeline.classes and not model.output.labels:
+            message = f"names labels, and model '{pipeline.model}' has none"
+            hint = "write labels under [output] in its model.toml, or leave classes out"
+            yield Problem(join(join("pipelines", name), "classes"), message, hint)
             continue
         for i, label in enumerate(pipeline.classes):
             if label not in model.output.labels:

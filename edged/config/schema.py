@@ -14,6 +14,11 @@ from msgspec import Meta
 
 Positive = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
+Rate = Annotated[float, Meta(ge=1e-6, le=1e6)]  # a second
+Seconds = Annotated[
+    float, Meta(gt=0, le=3600)
+]  # that somebody waits: the system's calls take no more than fits
+QueueLength = Annotated[int, Meta(ge=1, le=1_000_000)]  # of messages
 Unit = Annotated[float, Meta(ge=0, le=1)]
 Size = tuple[Positive, Positive]
 # an amount of memory: text with a unit or a number in the file, bytes once loaded (see walk.py)
@@ -31,7 +36,7 @@ class DeviceConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class RuntimeConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[runtime]. `memory_budget` is in bytes after loading ("1 GiB" in the file); None: no limit.
+    """[runtime]. `memory_budget` is in bytes after loading ("1 GiB" in the file); None: what the machine has free.
 
     device: "auto" takes an NVIDIA GPU where there is one with all that it needs, else the CPU, and says why.
     gpu_ranges: name the stages of each frame for NVIDIA's profilers (NVTX).
@@ -70,7 +75,7 @@ class DeliverConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
     """[sinks.X.deliver]: "latest" keeps the newest result a pipeline; "queue" a bounded FIFO of all."""
 
     result: Literal["latest", "queue"] = "latest"
-    queue_size: Positive = 1024
+    queue_size: QueueLength = 1024
 
 
 class Backend(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from edged.devices.cpu_preprocess import CpuPreprocess
 from edged.devices.cpu_stream import CpuStream
 from edged.errors import DeviceError, MemoryRefused
 from edged.frames import U8, FrameSpec, Memory
-from edged.interfaces import Shared
+from edged.interfaces import Shared, T
 from edged.memory import Budget, Region, Want, format_bytes, wanted_bytes
 from edged.tensors import ImageInput, TensorSpec
 
@@ -50,6 +50,10 @@ class CpuDevice:
     def close(self) -> None:
         """It holds nothing."""
 
+    def ranged(self, name: str, fn: Callable[..., T]) -> Callable[..., T]:
+        """As it is: profilers of the CPU see Python's own names."""
+        return fn
+
     def admit(self, plan: Mapping[str, Sequence[Want]]) -> None:
         """See interfaces.Device."""
         self.budget.try_all({owner: wanted_bytes(wants) for owner, wants in plan.items()})
@@ -69,7 +73,7 @@ class CpuDevice:
         self.budget.admit(owner, nbytes)
         try:
             return Region(owner, wants, on_close=lambda: self.budget.give_back(owner, nbytes))
-        except (OSError, MemoryError) as e:
+        except (OSError, MemoryError, OverflowError) as e:  # the last: more than the address space holds
             self.budget.give_back(owner, nbytes)
             raise MemoryRefused(
                 f"region {owner}: the system has no {format_bytes(nbytes)}: {e}",

@@ -24,11 +24,12 @@ from edged.tensors import ImageInput, TensorSpec, TensorView
 
 Array = npt.NDArray[Any]
 
-# float16 passes through OpenCV as 16-bit integers: it only looks values up
+# float16 and int8 pass through OpenCV as unsigned integers: it only looks values up
 _CARRIER: dict[np.dtype[Any], np.dtype[Any]] = {
     np.dtype(np.float32): np.dtype(np.float32),
     np.dtype(np.float16): np.dtype(np.uint16),
     np.dtype(np.uint8): np.dtype(np.uint8),
+    np.dtype(np.int8): np.dtype(np.uint8),
 }
 
 
@@ -36,7 +37,8 @@ def _check(dst: TensorSpec, image: ImageInput) -> None:
     expected = image.shape(dst.shape[0] if dst.shape else 1)
     if dst.shape != expected or dst.dtype not in _CARRIER:
         raise ModelError(
-            f"input {dst} cannot hold pictures of model.toml's [input] (float32, float16 or uint8 {list(expected)})",
+            f"input {dst} cannot hold pictures of model.toml's [input] "
+            f"(float32, float16, uint8 or int8 {list(expected)})",
             hint="make size, layout and color of [input] those of the ONNX file (edged model show)",
         )
     if min(len(image.mean), len(image.std)) < image.channels or 0 in image.std:
@@ -50,8 +52,8 @@ def _tables(dst: TensorSpec, image: ImageInput) -> Array:
     """[channels, 256]: grey level to value of the tensor, in its dtype."""
     mean, std = (np.array(v[: image.channels])[:, None] for v in (image.mean, image.std))
     values = (np.arange(256) - mean) / std
-    if dst.dtype == np.uint8:
-        values = np.clip(np.rint(values), 0, 255)
+    if dst.dtype.kind in "iu":
+        values = np.clip(np.rint(values), np.iinfo(dst.dtype).min, np.iinfo(dst.dtype).max)
     return np.asarray(values, dst.dtype)
 
 

@@ -7,14 +7,17 @@ recognized layout usually want, marked to be checked.
 from __future__ import annotations
 
 import ast
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from edged import registry
+from edged.errors import EdgedError
 from edged.tensors import TensorSpec
 
 Hints = Mapping[str, Any]
+log = logging.getLogger(__name__)
 
 _PIXELS: Hints = {"mean": 0.0, "std": 1.0}
 _ULTRALYTICS: Hints = {"color": "RGB", "resize": "letterbox", "pad": 114, "mean": 0.0, "std": 255.0}
@@ -56,11 +59,20 @@ class Recognized:
 def recognize(
     inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], metadata: Mapping[str, str], only: str = ""
 ) -> Recognized | None:
-    """Ask every registered parser (or `only` one) whether it knows the graph; the first in the table wins."""
+    """Ask every registered parser (or `only` one) whether it knows the graph; the first in the table wins.
+
+    A parser of somebody else's that cannot be loaded is passed over with a warning, unless it was asked for.
+    """
     shapes_in, shapes_out = {t.name: t.shape for t in inputs}, {t.name: t.shape for t in outputs}
     found: list[tuple[str, dict[str, Any]]] = []
     for kind in [only] if only else registry.kinds("parsers"):
-        ask = getattr(registry.load("parsers", kind), "recognize", None)
+        try:
+            ask = getattr(registry.load("parsers", kind), "recognize", None)
+        except EdgedError as e:
+            if only:
+                raise
+            log.warning("%s", e)
+            continue
         keys = ask(shapes_in, shapes_out, metadata) if ask is not None else None
         if keys is not None:
             found.append((kind, dict(keys)))
@@ -88,4 +100,6 @@ def picture_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
 def class_count(parser: str, outputs: Sequence[TensorSpec]) -> int | None:
     """How many classes the outputs have, for parsers whose layout shows it."""
     axis, others = _CLASS_AXES.get(parser, (0, 0))
-    return outputs[0].shape[axis] - others if others else None
+    shape = outputs[0].shape if outputs else ()
+    # a parser that was named and does not fit is refused by its own check, which says what it needs
+    return shape[axis] - others if others and len(shape) > axis else None

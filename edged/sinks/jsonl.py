@@ -12,7 +12,7 @@ import stat
 import time
 from typing import ClassVar
 
-from edged.config.schema import PositiveFloat, Table
+from edged.config.schema import Seconds, Table
 from edged.errors import SinkError
 from edged.messages import Identity, Message, encode
 
@@ -36,7 +36,7 @@ class JsonLinesOptions(Table, frozen=True, kw_only=True, forbid_unknown_fields=T
     PATHS: ClassVar[tuple[str, ...]] = ("path",)
 
     path: str = "-"
-    stall_s: PositiveFloat = 2.0
+    stall_s: Seconds = 2.0
 
 
 class JsonLinesSink:

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from edged.config.schema import PositiveFloat, Table
+from edged.config.schema import Seconds, Table
 from edged.errors import MissingPackage, SinkError
 from edged.messages import Encoding, Identity, Message, Result, State, encode, topic
 from edged.sinks import tls
@@ -72,7 +72,7 @@ class MqttOptions(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     prefix: Annotated[str, Meta(pattern=r"^[^+#\s]+\Z")] = "edged"
     encoding: Encoding = "json"
     keepalive_s: Annotated[int, Meta(ge=1, le=65535)] = 15
-    timeout_s: PositiveFloat = 5.0
+    timeout_s: Seconds = 5.0
 
     def __post_init__(self) -> None:
         if self.password_file is not None and self.password_env is not None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from edged.config.schema import Positive, Table
+from edged.config.schema import QueueLength, Table
 from edged.errors import MissingPackage, SinkError
 from edged.messages import Encoding, Identity, Message, encode
 
@@ -61,7 +61,7 @@ class ZmqOptions(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     socket: Literal["pub", "push"] = "pub"
     bind: str | None = None
     connect: str | None = None
-    hwm: Positive = 100
+    hwm: QueueLength = 100
     framing: Literal["multipart", "single"] = "multipart"
     encoding: Encoding = "msgpack"
     linger_ms: Annotated[int, Meta(ge=0, le=2000)] = 300

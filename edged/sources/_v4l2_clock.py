@@ -1,7 +1,9 @@
 """A driver's timestamps and sequence numbers, judged and made edged's own. Pure: times are arguments.
 
 A driver may stamp with a clock that is not CLOCK_MONOTONIC though it says so (Tegra's is seconds off), or not at
-all. A stamp in the future, or too long ago for a picture that was just taken, is not believed.
+all. A stamp too long ago for a picture that was just taken is not believed. After one in the future none is until
+the next open: vivid stamps the end of a frame that it has only begun, and a picture that is taken late would make
+such a clock look right.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ class DriverClock:
         self.fact = ""
         self.replaced = 0  # stamps that were not believed
         self._seen = 0
+        self._ahead = False
         self._delay_ns = OLDEST_NS
 
     def captured(self, stamp_ns: int | None, now_ns: int) -> tuple[int, TimestampSource]:
@@ -29,7 +32,8 @@ class DriverClock:
             self.fact = self.fact or "time of dequeuing: the driver gives no monotonic stamps"
             return now_ns, "dequeue"
         delay = now_ns - stamp_ns
-        if stamp_ns <= 0 or not 0 <= delay <= OLDEST_NS:
+        self._ahead = self._ahead or delay < 0
+        if self._ahead or stamp_ns <= 0 or delay > OLDEST_NS:
             if self.replaced == 0:
                 self.fact = f"time of dequeuing: the driver's stamps are {_wrong(stamp_ns, delay)}"
             self.replaced += 1

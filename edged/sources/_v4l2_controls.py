@@ -52,6 +52,8 @@ def _number(device: Device, control: query.Control, value: Value) -> int:
         raise _refused(device, control, value, f"give {range_of(control)}")
     if control.kind in ("int", "int64") and not control.least <= number <= control.most:
         raise _refused(device, control, value, f"give {range_of(control)}")
+    if control.type == v.CTRL_BITMASK and number & ~control.most:
+        raise _refused(device, control, value, f"give {range_of(control)}")
     return number
 
 
@@ -63,6 +65,8 @@ def range_of(control: query.Control) -> str:
         return "true or false"
     if control.type == v.CTRL_BUTTON:
         return "true, which presses it"
+    if control.type == v.CTRL_BITMASK:
+        return f"bits of 0x{control.most:x}, added up"
     steps = f" in steps of {control.step}" if control.step > 1 else ""
     return f"{control.least} to {control.most}{steps}"
 
@@ -84,3 +88,10 @@ def set_controls(device: Device, settings: list[Setting]) -> None:
             raise device.fail(
                 f"cannot set control '{control.name}' at {device.path} to {number}: {e.reason}", e.hint
             ) from e
+        got = one.v.value64 if control.type == v.CTRL_INTEGER64 else one.v.value
+        # the kernel rounds to the control's steps without a word; what is left of a button is of no interest
+        if control.type != v.CTRL_BUTTON and (got ^ number) & 0xFFFFFFFF:
+            raise device.fail(
+                f"asks {device.path} for {control.name} = {number} and gets {got}",
+                f"give {range_of(control)}",
+            )

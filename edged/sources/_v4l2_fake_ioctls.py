@@ -323,7 +323,7 @@ def _g_ext_ctrls(c: FakeCamera, fd: int, a: v.ExtControls) -> None:
     if x.type == v.CTRL_INTEGER64:
         one.v.value64 = x.value
     else:
-        one.v.value = x.value
+        one.v.value = x.value  # ctypes keeps 32 bits: a bitmask may come back negative
 
 
 def _s_ext_ctrls(c: FakeCamera, fd: int, a: v.ExtControls) -> None:
@@ -331,7 +331,15 @@ def _s_ext_ctrls(c: FakeCamera, fd: int, a: v.ExtControls) -> None:
     x = _control(c, one.id)
     if x.needs is not None and not _control(c, x.needs).value:
         raise fault(errno.EACCES)
-    x.value = one.v.value64 if x.type == v.CTRL_INTEGER64 else one.v.value
+    wanted = one.v.value64 if x.type == v.CTRL_INTEGER64 else one.v.value
+    if x.type == v.CTRL_BITMASK:
+        x.value = one.v.value = wanted & x.most
+    elif x.type == v.CTRL_INTEGER:  # to the nearest step within the range, as the kernel's own framework does
+        x.value = one.v.value = (
+            x.least + round((min(max(wanted, x.least), x.most) - x.least) / x.step) * x.step
+        )
+    else:
+        x.value = wanted
 
 
 ANSWERS: dict[str, Callable[..., None]] = {

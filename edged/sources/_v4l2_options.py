@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from edged.config.schema import Positive, PositiveFloat, Size, Table
+from edged.config.schema import Positive, Rate, Size, Table
 from edged.frames import FrameSpec, PixelFormat
 from edged.sources._videodev2 import fourcc
 
@@ -79,7 +79,7 @@ class V4l2Options(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     device: str
     size: Size | None = None
     max_size: Size | None = None
-    rate: PositiveFloat | None = None
+    rate: Rate | None = None
     format: FormatName | None = None
     controls: Mapping[str, bool | int | str] = {}
     crop: tuple[Offset, Offset, Positive, Positive] | None = None

@@ -230,4 +230,6 @@ def value(device: Device, control: Control) -> int | None:
     many = v.ExtControls(count=1, controls=ctypes.pointer(one))
     if not device.ask(v.Ioctl.G_EXT_CTRLS, many):
         return None
-    return one.v.value64 if control.type == v.CTRL_INTEGER64 else one.v.value
+    if control.type == v.CTRL_INTEGER64:
+        return one.v.value64
+    return one.v.value & 0xFFFFFFFF if control.type == v.CTRL_BITMASK else one.v.value

@@ -74,9 +74,8 @@ class SlotSource(ABC):
         self._views: tuple[tuple[U8, ...], ...] = ()
         self._pacer: Pacer | None = None
         self._due_s: float | None = None  # media time of the picture that is next, once known
-        self._taken_ns: int | None = (
-            None  # CLOCK_MONOTONIC of that picture, of a source that knows better than now
-        )
+        # CLOCK_MONOTONIC of that picture, of a source that knows better than now
+        self._taken_ns: int | None = None
         self._seq = 0
         self.copied = 0  # bytes that `_fill` moved of what lay elsewhere already; not what decodes or draws
         self.lost = 0  # pictures since open for which no slot was free, or that came spoilt

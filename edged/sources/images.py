@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from edged.config.schema import PositiveFloat, Size, Table
+from edged.config.schema import Rate, Size, Table
 from edged.errors import SourceError
 from edged.frames import U8, FrameSpec, PixelFormat, TimestampSource
 from edged.interfaces import EndOfStream
@@ -23,6 +23,7 @@ from edged.sources.base import SlotSource
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 GREY = 114  # of what a smaller picture leaves free
+MAX_PIXELS = 1 << 30  # OpenCV decodes no larger picture
 HEADER_BYTES = 1 << 18  # a JPEG's size may stand behind several metadata segments of up to 64 KiB
 
 
@@ -41,7 +42,7 @@ class ImagesOptions(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
     path: str | None = None
     paths: tuple[str, ...] = ()
     loop: bool = False
-    rate: PositiveFloat | None = None
+    rate: Rate | None = None
     size: Size | None = None
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -124,6 +125,9 @@ class ImagesSource(SlotSource):
         if found is None:
             h, w = self._decode(file, self._load(file)).shape[:2]
             return w, h
+        w, h = found
+        if not 1 <= w * h <= MAX_PIXELS:  # a damaged header must not ask for all memory there is
+            raise self._undecodable(file, f": its header says {w}x{h}")
         return found
 
     def _decode(self, file: Path, data: bytes) -> U8:

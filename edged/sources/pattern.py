@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from msgspec import Meta
 
-from edged.config.schema import Positive, PositiveFloat, Size, Table
+from edged.config.schema import Positive, Rate, Size, Table
 from edged.frames import U8, FrameSpec, PixelFormat, TimestampSource
 from edged.interfaces import EndOfStream
 from edged.sources.base import SlotSource
@@ -59,7 +59,7 @@ class PatternOptions(Table, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """
 
     size: Size = (640, 480)
-    rate: PositiveFloat | None = None
+    rate: Rate | None = None
     format: PixelFormat = PixelFormat.BGR
     frames: Positive | None = None
     seed: Annotated[int, Meta(ge=0)] = 0

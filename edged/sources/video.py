@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from msgspec import Meta
 
 from edged.backoff import Backoff
-from edged.config.schema import PositiveFloat, Size, Table
+from edged.config.schema import Rate, Size, Table
 from edged.frames import U8, FrameSpec, TimestampSource
 from edged.sources._captures import CameraCapture, Capture, ClipCapture
 from edged.sources._opencv import opencv
@@ -37,7 +37,7 @@ class VideoOptions(Table, frozen=True, kw_only=True, forbid_unknown_fields=True)
     pace: Literal["realtime", "max"] = "realtime"
     max_size: Size | None = None
     size: Size | None = None
-    rate: PositiveFloat | None = None
+    rate: Rate | None = None
     threads: Annotated[int, Meta(ge=1, le=16)] = 1
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Callable
 
 import pytest
 
@@ -45,11 +45,16 @@ def test_a_wrong_command_line_shows_the_usage(
     assert capsys.readouterr().err.startswith("usage: edged")
 
 
-def _raising(error: BaseException) -> object:
-    def run(args: argparse.Namespace) -> int:
+def _raising(error: BaseException) -> Callable[[object], int]:
+    def run(_: object) -> int:
         raise error
 
     return run
+
+
+def test_ctrl_c_during_the_imports_shows_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edged.cli.main.build_parser", lambda: _raising(KeyboardInterrupt())(None))
+    assert main(["check", "x.toml"]) == 130
 
 
 def test_an_error_is_told_with_its_remedy_and_its_exit_code(

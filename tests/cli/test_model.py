@@ -145,6 +145,7 @@ def test_weights_in_other_files_are_packed(tmp_path: Path) -> None:
         (onnx_models.relu, ["--shape", "x=1,3"], ExitCode.MODEL, "four dimensions"),
         (onnx_models.relu, ["--parser", "yolx"], ExitCode.MODEL, "did you mean 'yolox'?"),
         (onnx_models.relu, ["--parser", "yolox"], ExitCode.MODEL, "parser 'yolox' needs"),
+        (onnx_models.mean_classes, ["--parser", "yolox"], ExitCode.MODEL, "parser 'yolox' needs"),
         (onnx_models.relu, ["--mean", "1,2"], ExitCode.CONFIG, "input.mean: has 2 values"),
         (onnx_models.relu, ["--labels", "/none"], ExitCode.MODEL, "coco80"),
         (onnx_models.relu, ["--name", "a b"], ExitCode.CONFIG, "name: expected `str`, got 'a b'"),
@@ -235,3 +236,14 @@ def test_verify_refuses_what_is_wrong_with_one_exit_code(
         {"path": "input.pud", "message": "unknown key", "hint": "did you mean 'pad'?"}
     ]
     assert "does not exist" in verify("none")
+
+
+def test_what_the_engine_refuses_is_told_of_a_file_that_the_user_knows(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    file, target = onnx_models.unknown_op(tmp_path / "odd.onnx"), tmp_path / "m"
+    assert new(file, target) == ExitCode.ENGINE
+    err = capsys.readouterr().err
+    assert str(target / "model.onnx") in err
+    assert f".{target.name}-" not in err, "the folder that it was made in is gone"
+    assert not target.exists()

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,13 +75,11 @@ def started(config: Path, *arguments: str, stderr: Any = subprocess.PIPE) -> Ite
         stderr=stderr,
         text=True,
     )
-    try:
-        with child:
+    with child:  # waits for its end, so one that hangs must be killed before
+        try:
             yield child
-    finally:
-        if child.poll() is None:
+        finally:
             child.kill()
-            child.wait()
 
 
 def messages(lines: list[str]) -> list[dict[str, Any]]:
@@ -99,9 +98,21 @@ def read_until(child: subprocess.Popen[str], **wanted: Any) -> list[dict[str, An
 
 
 def finish(child: subprocess.Popen[str]) -> tuple[list[dict[str, Any]], str, float]:
-    """The rest of stdout as messages, stderr, and how long it took to end."""
+    """The rest of stdout as messages, stderr, and how long it took to end; killed after 30 s.
+
+    Not `communicate`: it reads below the text layer, which may hold lines that came with those read before.
+    """
+    assert child.stdout is not None
+    assert child.stderr is not None
     begin = time.monotonic()
-    out, err = child.communicate(timeout=30)
+    guard = threading.Timer(30, child.kill)
+    guard.start()
+    try:
+        out, err = child.stdout.read(), child.stderr.read()
+        child.wait()
+    finally:
+        guard.cancel()
+        guard.join()
     return messages(out.splitlines()), err, time.monotonic() - begin
 
 

@@ -103,6 +103,10 @@ def test_sizes_have_units() -> None:
         ),
         (HEAD + "[runtime]\nstate_dir = '/x'", "runtime.state_dir: is not in this version of edged; "),
         (HEAD + "[runtime]\ndevice = 'gpu'", "runtime.device: 'gpu' is unknown; "),
+        (
+            change(('"pattern"', '"pattern"\nrate = 1e-308')),
+            "sources.cam.rate: must be at least 1e-06, got 1e-308; ",
+        ),
         ("schema = 2" + HEAD, "schema: must be 1, got 2; write 1"),
         ("device = 5" + HEAD, "device: must be a table, got 5; "),
         (HEAD + "[device]\nid = 'a/b'", "device.id: 'a/b' cannot be a name; "),

@@ -61,6 +61,12 @@ def test_labels_that_the_model_lacks(tmp_path: Path) -> None:
     ]
 
 
+def test_classes_of_a_model_without_labels(place: Path) -> None:
+    text = f"[pipelines.p]\nsource = {{kind = 'pattern'}}\nmodel = 'm'\nclasses = ['7']\n{TAIL}"
+    (found,) = said(place, text)
+    assert found.startswith("pipelines.p.classes: names labels, and model 'm' has none; ")
+
+
 def test_two_models_that_results_could_not_tell_apart(place: Path) -> None:
     model(place / "n", 16)
     model(place / "o", 32, top='version = "2"')

@@ -499,6 +499,20 @@ def test_a_parser_that_raises_is_named_and_its_frame_counted_as_failed(
     rig.check_nothing_is_left()
 
 
+def test_a_parser_that_returns_nothing_is_named(engine: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None would else stand for an inference that failed, frame after frame, without a word."""
+    rig = Rig(engine)
+    monkeypatch.setattr(rig.parser, "finish", lambda c, g: None)
+    rig.permit(100)
+    rig.start()
+    rig.put("a", 0)
+    rig.post.wait_for("model tiny", "faulted")
+    assert rig.runner.join(10)
+    assert isinstance(rig.error, ModelError)
+    assert "parser NotingParser raised TypeError: finish returned NoneType, not Parsed" in rig.error.message
+    rig.check_nothing_is_left()
+
+
 def test_an_engine_that_cannot_be_loaded_is_told_and_nothing_starts() -> None:
     def missing(device: Device, stream: Stream) -> Engine:
         raise EngineError("model tiny: cannot be loaded: unsupported operator", hint="export it again")

@@ -274,7 +274,7 @@ def test_a_rung_that_fails_once_it_is_used_is_passed_over_at_the_next_open(
     rig.start()
     assert rig.rung == "mmap-register"
     with pytest.raises(
-        SourceError, match="cannot use memory 'mmap-register' of /dev/video0: the device reads"
+        SourceError, match=r"cannot use memory 'mmap-register' of /dev/video0: the device reads"
     ):
         rig.read()
     rig.source.close()
@@ -301,7 +301,7 @@ def test_a_rung_that_is_named_and_fails_says_so(device: CudaDevice, driver: Stan
 
 def test_a_rung_of_another_device_is_refused_by_name(device: CudaDevice) -> None:
     s = source(camera(), memory="mmap-register")
-    with pytest.raises(SourceError, match="not for /dev/video0 where runtime.device is 'cpu'"):
+    with pytest.raises(SourceError, match=r"not for /dev/video0 where runtime.device is 'cpu'"):
         s.open()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from edged.devices.cpu import CpuDevice
 from edged.devices.cuda.device import CudaDevice
@@ -16,12 +17,22 @@ REAL_GPU = os.environ.get("EDGED_TEST_GPU") == "1"
 DEVICES = ("cpu", "cuda")
 
 
+@cache
+def _warmed_up() -> CudaDevice:
+    """One that stays: its context makes those of the tests cheap, and keeps the files that CUDA opens for good."""
+    device = CudaDevice()
+    with device.current():
+        device.stream().close()
+    return device
+
+
 @contextmanager
 def opened(name: str, budget: Budget | None = None) -> Iterator[Device]:
     """The device, current in this thread; closed at the end."""
     if name == "cpu":
         yield CpuDevice(budget)
     elif REAL_GPU:
+        _warmed_up()
         device = CudaDevice(budget)
         with device.current():
             yield device

@@ -27,6 +27,14 @@ def test_streams_are_named_for_their_owner() -> None:
         stream.close()
 
 
+@pytest.mark.parametrize("nbytes", [1 << 62, 1 << 70])
+def test_more_than_any_machine_has_is_refused_and_holds_nothing(nbytes: int) -> None:
+    device = CpuDevice()
+    with pytest.raises(MemoryRefused, match="TiB"):
+        device.region("source", [Want("slot0", nbytes)])
+    assert device.budget.held == 0
+
+
 def test_many_owners_are_planned_all_or_none() -> None:
     """The supervisor's way: admit the sum, give it back, then let each owner admit its own region."""
     budget = Budget(3 * PAGE)

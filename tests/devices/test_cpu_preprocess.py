@@ -84,6 +84,14 @@ def test_float16_is_rounded_from_the_exact_value() -> None:
     assert (row == ((np.arange(256) - 123.675) / 58.395).astype(np.float16)).all()
 
 
+def test_int8_is_rounded_and_clipped() -> None:
+    src = FrameSpec(16, 16, PixelFormat.GREY)
+    image = ImageInput("images", (16, 16), "GREY", mean=(100.0,), std=(1.0,))
+    with Rig(CpuDevice(), src, image, np.int8) as rig:
+        row = rig.run(np.arange(256, dtype=np.uint8)).ravel()
+    assert (row == np.clip(np.arange(256) - 100, -128, 127)).all()
+
+
 def test_a_fault_of_opencv_is_a_device_error_and_the_stream_goes_on() -> None:
     src = FrameSpec(8, 8, PixelFormat.NV12)
     with Rig(CpuDevice(), src, ImageInput("images", (8, 8))) as rig:

@@ -17,29 +17,29 @@ import numpy as np
 import pytest
 
 from edged.devices.cuda.device import CudaDevice
-from edged.devices.cuda.memory import free_device_memory
-from edged.errors import DeviceError, EdgedError, SourceError
+from edged.devices.cuda.memory import free_device_memory as free
+from edged.errors import DeviceError, SourceError
 from edged.frames import Memory
 from edged.memory import Slots
 from edged.sources._v4l2_canary import peek
 from edged.sources._v4l2_options import V4l2Options
 from edged.sources.v4l2 import V4l2Source
 from edged.sources.v4l2_fake import FakeCamera, FakeKernel, level
+from tests.devices.available import REAL_GPU, opened
 
 FRAMES = 6
 REGISTERED = ("mmap-register", "userptr-register", "userptr-hostalloc")
 
 
+if not REAL_GPU:
+    pytest.skip("no NVIDIA driver", allow_module_level=True)
+
+
 @pytest.fixture(scope="module")
 def device() -> Iterator[CudaDevice]:
-    gpu = CudaDevice()
-    try:
-        with gpu.current():
-            yield gpu
-    except EdgedError as e:
-        pytest.skip(f"no GPU to test on: {e.message}")
-    finally:
-        gpu.close()
+    with opened("cuda") as made:
+        assert isinstance(made, CudaDevice)
+        yield made
 
 
 def pages(nbytes: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -92,10 +92,10 @@ def test_registering_again_and_again_costs_no_device_memory(device: CudaDevice) 
     buffer = pages(8 << 20)
     for _ in range(20):
         device.share(buffer).close()
-    before = free_device_memory()
+    before = free()
     for _ in range(200):
         device.share(buffer).close()
-    assert free_device_memory() == before
+    assert free() == before
 
 
 @pytest.mark.parametrize("rung", [*REGISTERED, "copy"])
@@ -141,10 +141,10 @@ def test_recovery_loses_no_device_memory(device: CudaDevice, rung: str) -> None:
             frame.release()
 
     once()
-    before = free_device_memory()
+    before = free()
     for _ in range(10):
         once()
-    assert free_device_memory() == before
+    assert free() == before
 
 
 @pytest.mark.skipif(

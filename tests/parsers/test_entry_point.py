@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 from edged import registry
-from edged.errors import EdgedError
+from edged.assembly import REGISTERED
+from edged.errors import EdgedError, ModelError
 from edged.frames import Geometry
 from edged.models.load import load_model
+from edged.models.suggest import recognize
+from edged.tensors import TensorSpec
 
 EXAMPLE = Path(__file__).parent / "example" / "brightest.py"
 
@@ -74,3 +77,26 @@ def test_a_broken_one_says_so_and_built_in_names_stay() -> None:
     with pytest.raises(EdgedError, match="NoSuchClass"):
         registry.load("parsers", "broken")
     assert registry.load("parsers", "yolox").__module__ == "edged.parsers.yolox"
+
+
+@pytest.mark.usefixtures("installed")
+def test_one_that_cannot_be_built_is_named(heat_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(self: object, model: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(registry.load("parsers", "brightest"), "__init__", stumble)
+    with pytest.raises(ModelError, match="parser 'brightest' cannot be built: ZeroDivisionError: division"):
+        REGISTERED.parser(load_model(heat_model))
+
+
+def test_one_that_cannot_be_loaded_is_passed_over_when_a_graph_is_recognized(
+    installed: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    outputs = [TensorSpec("output", (1, 3549, 85), np.dtype(np.float32))]
+    inputs = [TensorSpec("images", (1, 3, 416, 416), np.dtype(np.float32))]
+    found = recognize(inputs, outputs, {})
+    assert found is not None
+    assert found.parser == "yolox"
+    assert "parser 'broken'" in caplog.text
+    with pytest.raises(EdgedError, match="broken"):
+        recognize(inputs, outputs, {}, only="broken")

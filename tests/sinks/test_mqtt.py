@@ -81,6 +81,15 @@ def wait_for_fault(sink: MqttSink) -> SinkError:
         return e
 
 
+def wait_until_taken(sink: MqttSink) -> None:
+    """Until the broker has all that was handed to it: `open` and `publish` only queue."""
+    end = time.monotonic() + 10
+    while sink.in_flight:
+        assert time.monotonic() < end, "the broker takes nothing"
+        sink.ready()
+        time.sleep(0.001)
+
+
 def test_birth_and_farewell_are_retained(broker: Broker, sink: Make) -> None:
     s = sink(port=broker.port)
     s.open()
@@ -115,6 +124,7 @@ def test_the_birth_carries_the_last_state_published(broker: Broker, sink: Make) 
     wait_for_fault(s)
     s.close()
     s.open()
+    wait_until_taken(s)
     assert retained(broker).pipelines == {"front": PipelineState("running")}
 
 
@@ -190,7 +200,7 @@ def test_reconnects_after_a_restart_of_the_broker(broker: Broker, sink: Make) ->
 
 def test_a_frozen_broker_neither_blocks_nor_grows(broker: Broker, sink: Make) -> None:
     """Results of 10 KB, as fast as can be, against a stopped broker: bounded memory, offers that never wait."""
-    s = sink(port=broker.port, timeout_s=0.5)
+    s = sink(port=broker.port, timeout_s=2.0)  # so long would an offer take that waits for the broker
     reports: queue.SimpleQueue[tuple[str, str, EdgedError | None]] = queue.SimpleQueue()
     worker = SinkWorker("cloud", s, DeliverConfig(), lambda *r: reports.put(r), settle_s=0.0)
     worker.start()
@@ -212,7 +222,7 @@ def test_a_frozen_broker_neither_blocks_nor_grows(broker: Broker, sink: Make) ->
         assert worker.held <= 1
         assert s.in_flight <= WINDOW
         assert resident() - before < 16 << 20
-        assert longest < 0.5
+        assert longest < 1.0
         broker.thaw()
         assert reports.get(timeout=20)[1] == "running"
         with subscribe(broker.url, timeout_s=10) as seen:
@@ -342,6 +352,7 @@ def test_a_peer_that_does_not_speak_mqtt(sink: Make) -> None:
     [
         {},
         {"host": "h", "port": 0},
+        {"host": "h", "timeout_s": 1e12},
         {"host": "h", "qos": 2},
         {"host": "h", "password": "secret"},
         {"host": "h", "password_file": "f"},

@@ -84,6 +84,7 @@ def test_a_bind_that_fails_has_a_remedy(
         {"bind": "ipc://"},
         {"bind": "tcp://127.0.0.1:1", "connect": "tcp://127.0.0.1:2"},
         {"hwm": 0},
+        {"hwm": 1 << 31},
         {"linger_ms": 60_000},
         {"binds": "tcp://127.0.0.1:1"},
     ],

@@ -116,6 +116,19 @@ def test_what_is_no_source_of_pictures_is_refused_at_open(tmp_path: Path) -> Non
         s.close()
 
 
+@pytest.mark.parametrize("size", [(0, 0), (4, 0), (2**31 - 1, 2**31 - 1), (1 << 16, 1 << 15)])
+def test_a_size_that_no_picture_has_is_refused_at_open(tmp_path: Path, size: tuple[int, int]) -> None:
+    """A damaged header asks for no memory."""
+    (file,) = write_pictures(tmp_path, [(4, 4)])
+    data = bytearray(file.read_bytes())
+    struct.pack_into(">II", data, 16, *size)
+    file.write_bytes(data)
+    s = source(tmp_path)
+    with pytest.raises(SourceError, match=rf"cannot decode .*: its header says {size[0]}x{size[1]}"):
+        s.open()
+    s.close()
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp"])
 def test_a_picture_that_is_cut_off_is_named_when_read_and_the_next_one_still_comes(
     tmp_path: Path, suffix: str

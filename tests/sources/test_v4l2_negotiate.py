@@ -183,6 +183,8 @@ def controls() -> list[FakeControl]:
         FakeControl(0x9A0912, "Long", v.CTRL_INTEGER64, most=2**40),
         FakeControl(0x9A0913, "Rotate", most=270, flags=v.CTRL_FLAG_MODIFY_LAYOUT),
         FakeControl(0x9A0914, "Focus", v.CTRL_BUTTON),
+        FakeControl(0x9A0915, "Steps", least=2, most=22, step=5),
+        FakeControl(0x9A0916, "Bits", v.CTRL_BITMASK, most=0x80402010),
     ]
 
 
@@ -197,11 +199,14 @@ def test_controls_by_name() -> None:
         "focus": True,
         "rotate": 90,
         "brightness": 0,
+        "steps": 12,
+        "bits": 0x80000010,
     }
     facts = agreed(c, controls=wanted)
     assert facts["controls"].startswith("white_balance_automatic = False, exposure_auto = Manual Mode")
     now = {x.name: x.value for x in c.controls}
     assert (now["White Balance, Automatic"], now["Exposure, Auto"], now["Exposure (Absolute)"]) == (0, 1, 100)
+    assert (now["Steps"], now["Bits"]) == (12, 0x80000010)
     assert (now["Frequency"], now["Long"], now["Focus"], now["Brightness"]) == (1, 2**39, 1, 0)
     assert c.calls.index("S_EXT_CTRLS") < c.calls.index("S_FMT")  # the one that changes the layout
 
@@ -210,9 +215,11 @@ def test_controls_by_name() -> None:
     ("wanted", "said", "hint"),
     [
         ({"exposure": 1}, "finds no control 'exposure'", "did you mean 'exposure_auto'?"),
-        ({"zzz": 1}, "finds no control 'zzz'", "its controls: brightness, exposure_absolute"),
+        ({"zzz": 1}, "finds no control 'zzz'", "its controls: bits, brightness"),
         ({"old": 1}, "finds no control 'old'", ""),
         ({"brightness": 300}, "'brightness' at /dev/video0 to 300", "give 0 to 255"),
+        ({"steps": 11}, "asks /dev/video0 for steps = 11 and gets 12", "give 2 to 22 in steps of 5"),
+        ({"bits": 0x11}, "to 17", "give bits of 0x80402010, added up"),
         ({"brightness": True}, "to True", "give 0 to 255"),
         ({"brightness": "much"}, "to 'much'", "give 0 to 255"),
         ({"white_balance_automatic": 2}, "to 2", "give true or false"),

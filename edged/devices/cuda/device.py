@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,11 +18,12 @@ from edged.devices.cuda.nvrtc import find
 from edged.devices.cuda.preprocess import CudaPreprocess
 from edged.devices.cuda.primary import Primary, open_primary
 from edged.devices.cuda.probe import Gpu, describe
+from edged.devices.cuda.ranges import ranged
 from edged.devices.cuda.status import OUT_OF_MEMORY, CudaError
 from edged.devices.cuda.stream import CudaStream
 from edged.errors import DeviceError, FatalDeviceError, MemoryRefused
 from edged.frames import U8, FrameSpec, Memory
-from edged.interfaces import Described, Shared
+from edged.interfaces import Described, Shared, T
 from edged.memory import Budget, Region, Want, format_bytes, wanted_bytes
 from edged.tensors import ImageInput, TensorSpec
 
@@ -104,6 +105,10 @@ class CudaDevice:
         error = driver().error("cuStreamQuery", status)
         if isinstance(error, FatalDeviceError):
             raise error
+
+    def ranged(self, name: str, fn: Callable[..., T]) -> Callable[..., T]:
+        """See interfaces.Device; as it is unless `ranges`."""
+        return ranged(name, fn) if self.ranges else fn
 
     def admit(self, plan: Mapping[str, Sequence[Want]]) -> None:
         """See interfaces.Device: the budget first, then what the machine has."""

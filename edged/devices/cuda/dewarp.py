@@ -26,9 +26,10 @@ from edged.devices.cuda.compiled import Functions
 from edged.devices.cuda.descriptors import DescriptorTable
 from edged.devices.cuda.preprocess import CudaPreprocess, Roi
 from edged.errors import DeviceError
-from edged.frames import F32, FrameSpec, Geometry, Memory
+from edged.frames import F32, Frame, FrameSpec, Geometry, Memory
+from edged.interfaces import Stream
 from edged.memory import Region, Want
-from edged.tensors import ImageInput, TensorSpec
+from edged.tensors import ImageInput, TensorSpec, TensorView
 
 F64 = npt.NDArray[np.float64]
 Angle = Annotated[float, Meta(ge=-360, le=360)]
@@ -120,7 +121,7 @@ def positions(options: Options, src: FrameSpec, image: ImageInput) -> F32:
 class CudaDewarp(CudaPreprocess):
     """CudaPreprocess through a lens: colour, resampling along the table and all the rest in the same pass.
 
-    The table is in MAPPED memory, 8 bytes a pixel of the view. `geometry` is the view's.
+    The table, 8 bytes a pixel of the placed view, is in DEVICE memory. `geometry` is the view's.
     """
 
     dewarp = True
@@ -136,7 +137,7 @@ class CudaDewarp(CudaPreprocess):
         table: DescriptorTable | None = None,
         tickets: int = 2,
     ) -> None:
-        self._view = options.size
+        self._view, self._uploaded = options.size, False
         super().__init__(name, src, dst, image, functions, table, None, tickets)
         self._positions = positions(options, src, image)
 
@@ -153,11 +154,31 @@ class CudaDewarp(CudaPreprocess):
         d.one_tap = 0
 
     def wants(self) -> list[Want]:
-        return [*super().wants(), Want(f"{self._name}.positions", self._positions.nbytes, Memory.MAPPED)]
+        nbytes = self._positions.nbytes
+        kinds = {"": Memory.DEVICE, ".staging": Memory.MAPPED}
+        return [*super().wants(), *(Want(f"{self._name}.positions{n}", nbytes, m) for n, m in kinds.items())]
 
     def bind(self, region: Region) -> None:
         super().bind(region)
         spec = TensorSpec(f"{self._name}.positions", self._positions.shape, np.dtype(np.float32))
-        view = region.tensor(spec)
-        view.host()[:] = self._positions
-        self._map = ctypes.c_void_p(view.address)
+        self._table_view = region.tensor(spec)
+        self._staging = region.tensor(spec, f"{self._name}.positions.staging")
+        self._staging.host()[:] = self._positions
+        self._map = ctypes.c_void_p(self._table_view.address)
+
+    def upload(self, stream: Stream) -> None:
+        """Queue the copy of the table to where the kernel reads it; once, after `bind`, before `launch`."""
+        stream.copy(self._table_view, self._staging)
+        self._uploaded = True
+
+    def enqueue(self, frame: Frame, target: TensorView, index: int, stream: Stream) -> None:
+        """As CudaPreprocess; the first one uploads the table."""
+        if not self._uploaded:
+            self.upload(stream)
+        super().enqueue(frame, target, index, stream)
+
+    def launch(self, target: TensorView, rows: int, stream: Stream, ticket: int = 0) -> None:
+        """As CudaPreprocess. RuntimeError before `upload` or `enqueue`: a graph would copy the table every time."""
+        if not self._uploaded:
+            raise RuntimeError(f"{self._name}: launched before its table was uploaded")
+        super().launch(target, rows, stream, ticket)

@@ -18,6 +18,7 @@ from edged.devices.cuda.status import CudaError, error_of
 from edged.errors import DeviceError
 
 LIBRARY = "libcuda.so.1"
+_REGISTERS = 4  # CU_FUNC_ATTRIBUTE_NUM_REGS
 HOST_FUNCTION = ctypes.CFUNCTYPE(None, c_void_p)
 
 _P, _Q = POINTER(c_void_p), POINTER(c_uint64)
@@ -168,6 +169,8 @@ class Function:
         self._handle, self._owner, self._driver = handle, owner, owner.driver
         self._launch = self._driver.quick("cuLaunchKernel")
         self._loaded = False
+        # the driver loads code at its first use, which a capture would not survive: use it now
+        self._driver.cuFuncGetAttribute(ctypes.byref(c_int()), _REGISTERS, handle)
 
     def launch(
         self,

@@ -19,10 +19,16 @@ class CudaGraph:
     """
 
     def __init__(
-        self, stream: CudaStream, template: c_void_p, calls: Sequence[int], events: Sequence[CudaEvent]
+        self,
+        stream: CudaStream,
+        template: c_void_p,
+        calls: Sequence[int],
+        events: Sequence[CudaEvent],
+        *,
+        timed: bool = True,
     ) -> None:
         self._driver, self._stream = driver(), stream
-        self._calls, self._events = tuple(calls), tuple(events)
+        self._calls, self._events, self._timed = tuple(calls), tuple(events), timed
         self._launch = self._driver.quick("cuGraphLaunch")
         self._exec: c_void_p | None = c_void_p()
         count = c_size_t()
@@ -34,8 +40,8 @@ class CudaGraph:
 
     @property
     def ready(self) -> CudaEvent | None:
-        """The last event that was recorded inside."""
-        return self._events[-1] if self._events else None
+        """The last event that was recorded inside; None where this driver does not time such."""
+        return self._events[-1] if self._events and self._timed else None
 
     def launch(self) -> None:
         if self._exec is None:

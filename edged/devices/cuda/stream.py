@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from edged.devices.cuda.driver import HOST_FUNCTION, driver
 from edged.devices.cuda.graph import CudaGraph
-from edged.devices.cuda.status import NOT_READY
+from edged.devices.cuda.status import NOT_READY, CudaError, FatalCudaError
 from edged.errors import DeviceError
 from edged.interfaces import Event
 from edged.tensors import TensorView
@@ -98,6 +98,9 @@ class CudaStream:
         self._error: BaseException | None = None
         self._called = False  # since the last event
         self._captured: tuple[list[int], list[CudaEvent]] | None = None  # while capturing
+        self._times_inside: bool | None = (
+            None  # whether events inside graphs tell times here; None: not tried yet
+        )
         try:
             self._ring = [CudaEvent() for _ in range(RING)]
         except BaseException:
@@ -124,8 +127,27 @@ class CudaStream:
         """One that belongs to the graph that is being captured, and is recorded by each launch of it."""
         event = CudaEvent()
         events.append(event)
-        self._driver.cuEventRecordWithFlags(event.handle, self.handle, EXTERNAL)
+        if self._times_inside is not False:
+            self._driver.cuEventRecordWithFlags(event.handle, self.handle, EXTERNAL)
         return event
+
+    def _try_times(self) -> bool:
+        """Whether this driver times events inside a graph against others: some refuse."""
+        self._times_inside = True  # for the graph below
+        try:
+            graph = self.capture(lambda: cast(None, self.record()))
+            try:
+                start = self.record()
+                graph.launch()
+                self.synchronize()
+                assert graph.ready is not None
+                return graph.ready.wait() and self.elapsed_ms(start, graph.ready) >= 0
+            finally:
+                graph.close()
+        except FatalCudaError:
+            raise
+        except CudaError:
+            return False
 
     def elapsed_ms(self, start: Event, end: Event) -> float:
         """Time on the GPU between two events of this stream that have both been waited for."""
@@ -180,6 +202,8 @@ class CudaStream:
     def capture(self, work: Callable[[], None]) -> CudaGraph:
         """Record what `work` queues, in this thread alone. Raises what kept it from that; then nothing was queued."""
         self._check()
+        if self._times_inside is None:
+            self._times_inside = self._try_times()
         calls: list[int] = []
         events: list[CudaEvent] = []
         template = c_void_p()
@@ -194,7 +218,7 @@ class CudaStream:
                 status = self._driver.unchecked("cuStreamEndCapture")(self.handle, byref(template))
             if status:
                 self._driver.fail("cuStreamEndCapture", status)
-            return CudaGraph(self, template, calls, events)
+            return CudaGraph(self, template, calls, events, timed=bool(self._times_inside))
         except BaseException:
             self.forget_calls(calls)
             for event in events:

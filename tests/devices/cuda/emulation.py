@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from edged.devices.cpu import CpuDevice
+from edged.devices.cpu_stream import CpuStream
 from edged.devices.cuda.compiled import Argument, Function, Macros, options_of, source_of
 from edged.memory import Region, Want
+from edged.tensors import TensorView
 
 HERE = Path(__file__).parent
 
@@ -88,6 +90,13 @@ class Emulation:
         return EmulatedFunction(self.libraries[key][f"call_{name}"])
 
 
+class EmulatedStream(CpuStream):
+    """Kernels run when they are launched, and so do copies."""
+
+    def copy(self, target: TensorView, source: TensorView) -> None:
+        ctypes.memmove(target.address, source.address, source.spec.nbytes)
+
+
 class EmulatedDevice(CpuDevice):
     """A device whose mapped and device memory is the host's. Work is done when it is queued."""
 
@@ -97,3 +106,6 @@ class EmulatedDevice(CpuDevice):
 
     def region(self, owner: str, wants: Sequence[Want]) -> Region:
         return Region(owner, wants)
+
+    def stream(self, priority: int = 0, name: str = "") -> CpuStream:
+        return EmulatedStream(name or "emulated")

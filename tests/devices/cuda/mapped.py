@@ -78,12 +78,12 @@ class MappedRig:
         return frame_in(self.slots, self.src, picture(self.src) if data is None else data)
 
     def run(self, data: U8 | None = None) -> npt.NDArray[Any]:
-        """Preprocess one frame and give its row of the tensor (a view)."""
+        """Preprocess one frame and give its row of the tensor (a copy: the memory goes with the rig)."""
         frame = self.frame(data)
         try:
             self.preprocess.enqueue(frame, self.view, 0, self.stream)
             self.stream.synchronize()
         finally:
             frame.release()
-        row: npt.NDArray[Any] = self.view.host()[0]
+        row: npt.NDArray[Any] = self.view.host()[0].copy()
         return row

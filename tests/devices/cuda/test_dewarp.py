@@ -101,3 +101,23 @@ def test_a_view_has_no_region(device: GpuLike) -> None:
     made = CudaDewarp("c", FrameSpec(96, 64, PixelFormat.GREY), dst, image, device.functions, FISHEYE)
     with pytest.raises(DeviceError, match="no region"):
         made.look_at((0, 0, 4, 4))
+
+
+def test_a_graph_does_not_copy_the_table(device: GpuLike) -> None:
+    src, image = FrameSpec(96, 64, PixelFormat.GREY), ImageInput("images", (8, 8))
+
+    def make(name: str, src: Any, dst: Any, image: Any, functions: Any) -> CudaDewarp:
+        return CudaDewarp(name, src, dst, image, functions, FISHEYE)
+
+    with MappedRig(device, src, image, make=make) as rig:
+        assert isinstance(rig.preprocess, CudaDewarp)
+        with pytest.raises(RuntimeError, match="uploaded"):
+            rig.preprocess.launch(rig.view, 1, rig.stream)
+        want = rig.run().copy()
+        frame = rig.frame()
+        rig.preprocess.describe(frame, 0)
+        rig.view.host()[:] = 0
+        rig.preprocess.launch(rig.view, 1, rig.stream)
+        rig.stream.synchronize()
+        assert (rig.view.host()[0] == want).all()
+        frame.release()

@@ -1,5 +1,6 @@
 // The raw outputs of YOLO-like detectors to the rows above the score threshold: edged/parsers' `decode` up to
-// the bound on candidates, which the host applies (decode.py). Only survivors are written, to mapped memory: only they cross.
+// the bound on candidates, which the host applies (decode.py). Only survivors are written, to mapped memory: only
+// they cross to the host.
 //
 // Compiled once for a kind of output:
 //   HEAD  0 yolov5 (and decoded yolox): rows of cx, cy, w, h, objectness, classes

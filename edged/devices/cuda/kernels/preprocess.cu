@@ -160,7 +160,7 @@ __device__ __forceinline__ Taps taps_at(float at, int start, int size) {
     Taps t;
     t.low = (int)at;
     t.weight = at - (float)t.low;
-    t.high = start + (t.weight > 0.0f ? min(t.low + 1, size - 1) : t.low);
+    t.high = start + t.low + (t.weight > 0.0f);  // never beyond the last: there the weight is 0
     t.low += start;
     return t;
 }
@@ -263,8 +263,8 @@ __device__ __forceinline__ void fill(const Descriptor& d, const float2* map, con
     float level[PIXELS][CHANNELS];
     for (int i = 0; i < PIXELS; i++)
         for (int k = 0; k < CHANNELS; k++) level[i][k] = t.pad;
-    const bool seen = y >= d.place_y && y < d.place_y + d.place_h && x + PIXELS > d.place_x && x < d.place_x + d.place_w;
-    if (seen) {
+    const bool row_seen = y >= d.place_y && y < d.place_y + d.place_h;
+    if (row_seen && x + PIXELS > d.place_x && x < d.place_x + d.place_w) {
         switch (d.format) {
             case BGR: levels_of<BGR>(d, map, x, y, level); break;
             case RGB: levels_of<RGB>(d, map, x, y, level); break;

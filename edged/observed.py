@@ -1,0 +1,55 @@
+"""What is seen of the parts of a running daemon, as the values of a Snapshot. Any thread; nothing is held up."""
+
+from __future__ import annotations
+
+import msgspec
+
+from edged.health import Health
+from edged.metrics import ModelUse, PipelineCounts, RegionUse, SinkCounts, SourceUse
+from edged.pipeline import Pipeline
+from edged.runner import Runner
+from edged.sinks.worker import SinkWorker
+from edged.sources.unit import SourceUnit
+from edged.supervisor import Core
+from edged.units import Unit
+
+
+def pipeline_counts(pipeline: Pipeline, health: Health) -> PipelineCounts:
+    return msgspec.structs.replace(pipeline.counts(), state=health.state, reason=health.reason)
+
+
+def model_use(runner: Runner, core: Core) -> ModelUse:
+    return ModelUse(state=core.phases[runner.name], facts=dict(runner.facts))
+
+
+def source_use(unit: SourceUnit, core: Core) -> SourceUse:
+    recovery, spec, phase = core.recoveries.get(unit.name), unit.spec, core.phases[unit.name]
+    down = phase == "faulted" or (recovery is not None and recovery.down)
+    return SourceUse(
+        state="faulted" if down else phase,
+        reason=core.reasons.get(unit.name, "") if down else "",
+        frame="" if spec is None else f"{spec.width}x{spec.height} {spec.format.value}",
+        faults=0 if recovery is None else recovery.faults,
+        facts=dict(getattr(unit.source, "facts", {})),
+    )
+
+
+def region_uses(unit: Unit) -> dict[str, RegionUse]:
+    """By owner: the unit's own, and what it allocated for others."""
+    uses = {}
+    for owner, region in unit.regions.items():
+        slots = unit.leased if isinstance(unit, SourceUnit) and owner == unit.name else None
+        use = (0, 0) if slots is None else (len(slots), slots.high_water)
+        uses[owner] = RegionUse(region.nbytes, region.used_bytes, *use)
+    return uses
+
+
+def sink_counts(state: str, w: SinkWorker) -> SinkCounts:
+    return SinkCounts(
+        state=state,
+        offered=w.offered,
+        published=w.published,
+        replaced=w.replaced,
+        failed=w.failed,
+        held=w.held,
+    )
