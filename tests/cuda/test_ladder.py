@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from edged.devices.cuda.device import CudaDevice
-from edged.errors import SourceError
+from edged.devices.cuda.status import CudaError
+from edged.errors import FatalDeviceError, SourceError
 from edged.frames import Frame, Memory
-from edged.memory import Slots
+from edged.memory import Slots, host_memory
 from edged.sources import _v4l2_canary as canary
 from edged.sources.v4l2 import V4l2Source
 from edged.sources.v4l2_fake import FakeCamera, level
@@ -216,6 +217,17 @@ def test_the_first_that_works_with_why_not_the_others(
             assert rig.refused[name].startswith(why), rig.refused[name]
         rig.read_many()
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("call", ["cuImportExternalMemory", "cuMemHostRegister"])
+def test_an_unknown_error_of_a_trial_is_a_refusal_and_ends_no_process(
+    device: CudaDevice, driver: Standin, call: str
+) -> None:
+    pages = host_memory(4096)
+    driver.fault(call, 999)
+    with pytest.raises(CudaError) as caught:
+        device.share(pages) if call == "cuMemHostRegister" else device.share_dmabuf(0, 4096)
+    assert not isinstance(caught.value, FatalDeviceError)
 
 
 def test_two_memory_planes_are_no_frame_in_the_driver_s_own_buffers(device: CudaDevice) -> None:

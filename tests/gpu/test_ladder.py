@@ -39,6 +39,10 @@ if not REAL_GPU:
 def device() -> Iterator[CudaDevice]:
     with opened("cuda") as made:
         assert isinstance(made, CudaDevice)
+        # what a first use opens for good is no leak of the test that happens to be first
+        shared = made.share(buffer := pages(1 << 16))
+        peek(made, "test", shared.address, buffer.nbytes)
+        shared.close()
         yield made
 
 
