@@ -409,6 +409,19 @@ def test_twenty_rounds_of_recovery_leave_nothing(device: CudaDevice, driver: Sta
     assert streams == (21 if rung == "auto" else 20), "a rung that was proven is not tried again"
 
 
+def test_a_camera_that_comes_back_as_another_is_tried_anew(device: CudaDevice) -> None:
+    rig = Rig(device, camera())
+    rig.start()
+    assert rig.rung == "mmap-register"
+    rig.stop()
+    made = rig.camera
+    made.formats, made.code, made.multiplanar = {"NM12": ((64, 48),)}, "NM12", True
+    rig.start()
+    assert rig.rung == "userptr-register"
+    rig.read_many()
+    rig.stop()
+
+
 def test_registration_that_fails_half_way_is_undone(device: CudaDevice, driver: Standin) -> None:
     driver.fault("cuMemHostRegister", 801, after=3)
     with Rig(device, camera(), memory="mmap-register") as rig:  # retried as another driver's memory
