@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from tests.system.guest import pictures, vivid
+from tests.system.guest import pictures, rungs, vivid
 from tests.system.guest.camera import (
     CONTIGUOUS,
     FORMATS,
@@ -181,6 +181,11 @@ def cases() -> dict[str, Callable[[], str]]:
         out[f"crop {memory}"] = partial(crop, memory)
     for wanted_rate in RATES:
         out[f"{wanted_rate:g} pictures a second"] = partial(pictures.rate, wanted_rate)
+    for name in rungs.RUNGS:
+        for device, api in ((SINGLE, "single-planar"), (MULTI, "multi-planar")):
+            out[f"{name} {api}"] = partial(rungs.rung, device, name, "NV12")
+    out["the best rung of two planes"] = partial(rungs.rung, MULTI, "userptr-register", "NM12")
+    out["the best rung"] = partial(rungs.best, SINGLE)
     return out | {
         "a rate between two": nearest_rate,
         "a size that there is not": other_size,
