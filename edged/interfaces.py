@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
 from edged.backoff import Backoff
-from edged.frames import Frame, FrameSpec, Geometry, Memory
+from edged.frames import U8, Frame, FrameSpec, Geometry, Memory
 from edged.memory import Region, Slots, Want
 from edged.messages import Message
 from edged.tensors import ImageInput, TensorSpec, TensorView
@@ -112,6 +112,19 @@ class Described(Preprocess, Protocol):
         ...
 
 
+class Shared(Protocol):
+    """A buffer of somebody else's that a device reads where it is. Owned by who asked for it."""
+
+    @property
+    def address(self) -> int:
+        """Where the device finds its first byte."""
+        ...
+
+    def close(self) -> None:
+        """The device forgets it; no work on it may be left. Before the buffer goes. Any thread; idempotent."""
+        ...
+
+
 class Device(Protocol):
     """Where a runner works. Thread-safe; work and memory need it to be `current` in the calling thread."""
 
@@ -161,6 +174,17 @@ class Device(Protocol):
         ...
 
     def region(self, owner: str, wants: Sequence[Want]) -> Region: ...
+    def share(self, pages: U8, *, foreign: bool = False) -> Shared:
+        """Have the device read whole pages of the host where they are. DeviceError where it cannot.
+
+        `foreign`: another driver's memory that is mapped here (a camera's), not the process's own.
+        """
+        ...
+
+    def share_dmabuf(self, fd: int, nbytes: int) -> Shared:
+        """The same for a dmabuf; `fd` stays the caller's. DeviceError where it cannot."""
+        ...
+
     def stream(self, priority: int = 0, name: str = "") -> Stream: ...
     def preprocessor(
         self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput, tickets: int = 1

@@ -38,7 +38,7 @@ def region_uses(unit: Unit) -> dict[str, RegionUse]:
     """By owner: the unit's own, and what it allocated for others."""
     uses = {}
     for owner, region in unit.regions.items():
-        slots = unit.slots if isinstance(unit, SourceUnit) and owner == unit.name else None
+        slots = unit.leased if isinstance(unit, SourceUnit) and owner == unit.name else None
         use = (0, 0) if slots is None else (len(slots), slots.high_water)
         uses[owner] = RegionUse(region.nbytes, region.used_bytes, *use)
     return uses

@@ -5,15 +5,26 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 from edged.devices.cpu_convert import opencv
 from edged.devices.cpu_preprocess import CpuPreprocess
 from edged.devices.cpu_stream import CpuStream
 from edged.errors import DeviceError, MemoryRefused
-from edged.frames import FrameSpec, Memory
-from edged.interfaces import T
+from edged.frames import U8, FrameSpec, Memory
+from edged.interfaces import Shared, T
 from edged.memory import Budget, Region, Want, format_bytes, wanted_bytes
 from edged.tensors import ImageInput, TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class _HostPages:
+    """interfaces.Shared"""
+
+    address: int
+
+    def close(self) -> None:
+        """There is nothing to undo."""
 
 
 class CpuDevice:
@@ -71,6 +82,13 @@ class CpuDevice:
         except BaseException:
             self.budget.give_back(owner, nbytes)
             raise
+
+    def share(self, pages: U8, *, foreign: bool = False) -> Shared:
+        """The host's memory is the device's: nothing is done."""
+        return _HostPages(pages.ctypes.data)
+
+    def share_dmabuf(self, fd: int, nbytes: int) -> Shared:
+        raise DeviceError("the CPU imports no dmabuf", hint="map it and share its pages")
 
     def stream(self, priority: int = 0, name: str = "") -> CpuStream:
         """A stream; `name` names its thread. `priority` has no effect: an unprivileged thread cannot raise it."""

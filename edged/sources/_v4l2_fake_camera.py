@@ -84,6 +84,8 @@ class FakeCamera:
     silent: bool = False
     spurious: bool = False  # poll says ready when nothing is
     drop: set[int] = field(default_factory=set)  # sequence numbers never delivered
+    exports: bool = False  # EXPBUF
+    unwritten: int = 0  # pictures that it says it wrote and did not
     refuse_userptr: int = 0  # errno of REQBUFS (EINVAL) or of QBUF (others)
     busy: bool = False  # another program streams
     numbers: Callable[[int], int] = lambda n: n  # what it says for picture n
@@ -108,6 +110,7 @@ class FakeCamera:
     room: list[list[tuple[int, int]]] = field(
         default_factory=list
     )  # of MMAP buffers: (length, offset) a plane
+    pages: dict[int, int] = field(default_factory=dict)  # their memory: a descriptor by offset
     queued: deque[tuple[int, list[int]]] = field(default_factory=deque)  # (index, where its planes are)
     done: deque[tuple[int, int, int]] = field(default_factory=deque)  # (index, sequence, time)
     inside: set[int] = field(default_factory=set)  # buffers that the driver has

@@ -20,6 +20,9 @@ def fault(number: int) -> OSError:
 def free(c: FakeCamera) -> None:
     c.streaming, c.fatal, c.owner, c.memory = False, False, -1, 0
     c.room.clear()
+    for memory in c.pages.values():
+        os.close(memory)  # what is mapped or exported stays until that goes, as in the kernel
+    c.pages.clear()
     c.queued.clear()
     c.done.clear()
     c.inside.clear()
@@ -46,10 +49,13 @@ def _take(c: FakeCamera, at_ns: int) -> None:
     for plane, (place, (nbytes, _)) in enumerate(zip(places, c.planes, strict=True)):
         data = bytes([level(n)]) * (nbytes - c.short) if c.picture is None else c.picture(n, plane)
         assert len(data) <= nbytes
+        if c.unwritten:
+            continue
         if c.memory == v.MEMORY_USERPTR:
             ctypes.memmove(place, data, len(data))
         else:
-            os.pwrite(c.owner, data, place)
+            os.pwrite(c.pages[place], data, 0)
+    c.unwritten = max(0, c.unwritten - 1)
     c.done.append((index, n, at_ns))
 
 
@@ -161,8 +167,9 @@ def _reqbufs(c: FakeCamera, fd: int, a: v.RequestBuffers) -> None:
             c.room.append([])
             for nbytes, _pitch in c.planes:
                 c.room[-1].append((nbytes, at))
+                c.pages[at] = os.memfd_create("fake-camera-buffer", os.MFD_CLOEXEC)
+                os.ftruncate(c.pages[at], round_up(nbytes))
                 at += round_up(nbytes)
-        os.ftruncate(fd, at)
     else:
         c.room.extend([] for _ in range(a.count))
 
@@ -175,6 +182,15 @@ def _querybuf(c: FakeCamera, fd: int, a: v.Buffer) -> None:
             a.m.planes[n].length, a.m.planes[n].m.mem_offset = length, offset
         else:
             a.length, a.m.offset = length, offset
+
+
+def _expbuf(c: FakeCamera, fd: int, a: v.ExportBuffer) -> None:
+    """Shared memory in place of a dmabuf: it can be mapped, but no GPU imports it."""
+    _same_type(c, a.type)
+    if not c.exports or c.memory != v.MEMORY_MMAP:
+        raise fault(errno.ENOTTY)
+    _, offset = c.room[a.index][a.plane]
+    a.fd = os.dup(c.pages[offset])
 
 
 def _places(c: FakeCamera, a: v.Buffer) -> list[int]:
@@ -335,6 +351,7 @@ ANSWERS: dict[str, Callable[..., None]] = {
     "S_FMT": _s_fmt,
     "REQBUFS": _reqbufs,
     "QUERYBUF": _querybuf,
+    "EXPBUF": _expbuf,
     "QBUF": _qbuf,
     "DQBUF": _dqbuf,
     "STREAMON": _streamon,

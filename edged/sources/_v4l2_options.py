@@ -13,6 +13,9 @@ from edged.frames import FrameSpec, PixelFormat
 from edged.sources._videodev2 import fourcc
 
 Offset = Annotated[int, Meta(ge=0)]
+MemoryName = Literal[
+    "auto", "userptr", "mmap", "mmap-register", "userptr-register", "userptr-hostalloc", "dmabuf", "copy"
+]
 FormatName = Literal["YUYV", "UYVY", "NV12", "NM12", "RGB24", "BGR24", "GREY", "MJPG"]
 
 
@@ -65,8 +68,10 @@ class V4l2Options(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         with the rate (or 15 a second). NM12 is NV12 in two planes. MJPG is decoded, which is not free of copies.
     controls: name -> number, true or false, or the text of a menu's item; set at each open in this order.
     crop: [x, y, width, height] of the sensor, exactly; default: as the camera is set.
-    memory: "userptr": the driver writes into edged's slots; "mmap": into its own buffers, copied once;
-        "auto": the first where the driver can.
+    memory: "auto": the first way from the driver to the device that works, or one by its name. On the CPU:
+        "userptr", the driver writes into edged's slots, and "copy". On a GPU: "mmap-register", it reads the driver's
+        own buffers; "userptr-register" and "userptr-hostalloc", the driver writes into slots that it reads ("userptr":
+        either); "dmabuf", it imports the driver's buffers; "copy" ("mmap"), one copy of each picture.
     """
 
     PATHS: ClassVar[tuple[str, ...]] = ("device",)
@@ -78,12 +83,12 @@ class V4l2Options(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     format: FormatName | None = None
     controls: Mapping[str, bool | int | str] = {}
     crop: tuple[Offset, Offset, Positive, Positive] | None = None
-    memory: Literal["auto", "userptr", "mmap"] = "auto"
+    memory: MemoryName = "auto"
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Contradictions: (key, "what is wrong; remedy")."""
-        if self.memory == "userptr" and self.format == "MJPG":
-            yield "memory", "'userptr' cannot be with format 'MJPG', which is decoded; remove memory"
+        if self.memory not in ("auto", "copy", "mmap") and self.format == "MJPG":
+            yield "memory", f"'{self.memory}' cannot be with format 'MJPG', which is decoded; remove memory"
         if self.size is None:
             return
         if self.max_size is not None and (self.size[0] > self.max_size[0] or self.size[1] > self.max_size[1]):

@@ -8,6 +8,7 @@ Names are the header's without "v4l2_" and "V4L2_"; fields keep their names.
 from __future__ import annotations
 
 import ctypes
+import os
 from ctypes import c_char, c_int32, c_int64, c_long, c_uint8, c_uint32, c_uint64, c_ulong
 from enum import IntEnum
 
@@ -379,6 +380,19 @@ class Rect(ctypes.Structure):
     ]
 
 
+class ExportBuffer(ctypes.Structure):
+    type: int
+    index: int
+    plane: int
+    flags: int
+    fd: int
+    _fields_ = [
+        *((n, c_uint32) for n in ("type", "index", "plane", "flags")),
+        ("fd", c_int32),
+        ("reserved", c_uint32 * 11),
+    ]
+
+
 class Selection(ctypes.Structure):
     type: int
     target: int
@@ -411,6 +425,7 @@ class Ioctl(IntEnum):
     REQBUFS = _ioc(_READ | _WRITE, 8, RequestBuffers)
     QUERYBUF = _ioc(_READ | _WRITE, 9, Buffer)
     QBUF = _ioc(_READ | _WRITE, 15, Buffer)
+    EXPBUF = _ioc(_READ | _WRITE, 16, ExportBuffer)
     DQBUF = _ioc(_READ | _WRITE, 17, Buffer)
     STREAMON = _ioc(_WRITE, 18, c_int32)
     STREAMOFF = _ioc(_WRITE, 19, c_int32)
@@ -430,6 +445,7 @@ class Ioctl(IntEnum):
 BUF_TYPE_CAPTURE, BUF_TYPE_CAPTURE_MPLANE = 1, 9
 MEMORY_MMAP, MEMORY_USERPTR = 1, 2
 MAX_FRAME = 32  # VIDEO_MAX_FRAME
+EXPORT_FLAGS = os.O_RDWR | os.O_CLOEXEC  # of EXPBUF; an importer maps a dmabuf for writing, too
 
 CAP_VIDEO_CAPTURE = 0x1
 CAP_VIDEO_CAPTURE_MPLANE = 0x1000

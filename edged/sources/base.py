@@ -149,15 +149,8 @@ class SlotSource(ABC):
 
     def start(self, slots: Slots) -> None:
         """Deliver into `slots` from now on. SourceError when a slot is smaller than a picture."""
-        spec = self._opened()
-        if self._slots is not None:
-            raise self.error("is started already", "call close() first")
-        small = min((b.nbytes for b in slots.buffers), default=0)
-        if small < spec.nbytes:
-            raise self.error(
-                f"has slots of {small} bytes, a picture of {spec.width}x{spec.height} takes {spec.nbytes}",
-                "give it slots of FrameSpec.nbytes",
-            )
+        spec = self._may_start()
+        self._check_slots(slots)
         self._views = tuple(spec.views(b) for b in slots.buffers)
         self._pacer = Pacer() if self.paced else None
         self._start()
@@ -223,6 +216,21 @@ class SlotSource(ABC):
         self._spec = None
         self._reset()
         self._close()
+
+    def _may_start(self) -> FrameSpec:
+        spec = self._opened()
+        if self._slots is not None:
+            raise self.error("is started already", "call close() first")
+        return spec
+
+    def _check_slots(self, slots: Slots) -> None:
+        spec = self._opened()
+        small = min((b.nbytes for b in slots.buffers), default=0)
+        if small < spec.nbytes:
+            raise self.error(
+                f"has slots of {small} bytes, a picture of {spec.width}x{spec.height} takes {spec.nbytes}",
+                "give it slots of FrameSpec.nbytes",
+            )
 
     def _opened(self) -> FrameSpec:
         if self._spec is None:

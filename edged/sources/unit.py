@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 
 from edged.errors import SourceError
-from edged.frames import Frame, FrameSpec
+from edged.frames import Frame, FrameSpec, Memory
 from edged.freshness import Watch
 from edged.interfaces import Device, EndOfStream, Preprocess, Source
 from edged.memory import Region, Slots
@@ -54,7 +54,10 @@ class SourceUnit(Unit):
         self.source = source  # others read its facts, never more
         self.pipelines = tuple(runners)
         self.spec: FrameSpec | None = None  # what the source delivers, known once prepared
-        self.slots: Slots | None = None
+        self.slots: Slots | None = None  # of its region
+        self.leased: Slots | None = (
+            None  # those that frames are leases of: these, or some of the source's own
+        )
         self._device = device
         self._runners = runners
         self._slots_wanted = slots_wanted
@@ -86,6 +89,11 @@ class SourceUnit(Unit):
             interrupt()
 
     def prepare(self) -> None:
+        attach = getattr(
+            self.source, "attach", None
+        )  # of a source that may have memory of its own for the device
+        if attach is not None:
+            attach(self._device, self._slots_wanted)
         try:
             self.spec = self.source.open()
         except SourceError:
@@ -100,8 +108,9 @@ class SourceUnit(Unit):
             self._slot_bytes, self._ways = self._largest(spec), tuple(self._find_ways(spec))
             self._planned = spec
         scratch = {w.owner: wants for w in self._ways if (wants := w.preprocess.wants())}
-        memory = self._device.frame_memory
-        return {self.name: Slots.wants(self._slots_wanted, self._slot_bytes, memory), **scratch}
+        memory: Memory | None = getattr(self.source, "slot_memory", self._device.frame_memory)
+        slots = Slots.wants(self._slots_wanted, self._slot_bytes, memory) if memory is not None else []
+        return {self.name: slots, **scratch}
 
     def _largest(self, spec: FrameSpec) -> int:
         """Bytes of a slot: a camera may come back with any size up to its `max_size`."""
@@ -129,6 +138,7 @@ class SourceUnit(Unit):
         watched = self.source.live and not getattr(self.source, "stills", False)
         watch = Watch(self.spec) if watched else None
         self.source.start(slots)
+        self.leased = getattr(self.source, "frame_slots", None) or slots
         serving = list(self.pipelines)
         said = False
         with suppress(EndOfStream):
@@ -158,7 +168,7 @@ class SourceUnit(Unit):
                 way.runner.fit(way.pipeline, way.preprocess)
             self._bound = self._ways
         if self.slots is None or self.name in fresh:
-            self.slots = Slots.of(fresh[self.name], self._slots_wanted)
+            self.slots = Slots.of(fresh[self.name], len(plan[self.name]))
         for region in fresh.values():
             region.freeze()
         return self.slots
@@ -191,10 +201,21 @@ class SourceUnit(Unit):
         try:
             self.source.close()
         finally:
-            if self.slots is not None and not self.slots.wait_all_free(REST_S):
+            if self.leased is not None and not self.leased.wait_all_free(REST_S):
                 for pipeline in self.pipelines:
                     pipeline.mailbox.drain()
-                self.slots.reset()  # what a runner still holds is of a generation that is over
+                self._take_back(self.leased)
+            self._let_memory_go()
+
+    def _let_memory_go(self) -> None:
+        """Once readers are done: a source with memory of its own undoes what it kept for them."""
+        self.leased = self.slots
+        self.source.close()
+
+    def _take_back(self, leased: Slots) -> None:
+        """What a runner still holds is of a generation that is over. A source's own memory waits for it instead."""
+        if leased is self.slots:
+            leased.reset()
 
     def release(self) -> None:
         """Let the pipelines end, close the source, and free the memory when nobody reads it any more."""
@@ -203,8 +224,9 @@ class SourceUnit(Unit):
             pipeline.close("faulted" if failed else "ended")
         with ExitStack() as stack:
             stack.callback(self.free)
-            if self.slots is not None:
-                stack.callback(self._await_leases, self.slots)
+            stack.callback(self._let_memory_go)
+            if self.leased is not None:
+                stack.callback(self._await_leases, self.leased)
             self.source.close()
 
     def _await_leases(self, slots: Slots) -> None:
@@ -213,7 +235,7 @@ class SourceUnit(Unit):
                 return
         if not slots.wait_all_free(LEASE_S):
             held = slots.in_use
-            slots.reset()  # a late release finds nothing
+            self._take_back(slots)  # a late release finds nothing
             raise SourceError(
                 f"{self.name}: {held} frames were not given back within {LEASE_S:g} s",
                 hint="a runner hangs; see the lines about it",

@@ -1,6 +1,6 @@
-"""A V4L2 camera, straight from the kernel: no copy where the driver can write into edged's slots.
+"""A V4L2 camera, straight from the kernel: no copy where driver and device can share memory.
 
-    open: resolve the name → negotiate     start: USERPTR, else MMAP     read: requeue → poll → dequeue
+    open: resolve the name → negotiate → choose a rung (_v4l2_ladder.py)     read: requeue → poll → dequeue
 
 One thread uses it, its SourceUnit's; `facts` may be read from any. A fault (SourceError) leaves the source to be
 closed and opened again. Tags of a frame: "sequence" (the driver's own number) and, for one that came damaged,
@@ -9,20 +9,23 @@ closed and opened again. Tags of a frame: "sequence" (the driver's own number) a
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any, ClassVar
 
 from edged.backoff import Backoff
 from edged.config.schema import Size
-from edged.frames import U8, FrameSpec, TimestampSource
+from edged.frames import U8, FrameSpec, Memory, TimestampSource
+from edged.interfaces import Device as Target
 from edged.memory import Lease, Slots
 from edged.sources import _videodev2 as v
-from edged.sources._opencv import opencv
-from edged.sources._v4l2_buffers import Copies, Decoded, Queue, Refused, UserPointers
 from edged.sources._v4l2_clock import DriverClock, Sequence
 from edged.sources._v4l2_device import SYSTEM, Device, Kernel
+from edged.sources._v4l2_ladder import Ladder
 from edged.sources._v4l2_negotiate import Agreed, negotiate
 from edged.sources._v4l2_options import V4l2Options
+from edged.sources._v4l2_queue import Queue, Refused
+from edged.sources._v4l2_rungs import Standing
 from edged.sources.base import BACKOFF, SlotSource
 
 FIRST_S = 5.0  # a camera may take so long for its first picture
@@ -36,7 +39,8 @@ _REFUSED = "the driver refused a buffer (VIDIOC_QBUF: EINVAL); it was offered ag
 class V4l2Source(SlotSource):
     """See the module. `facts`: what was negotiated and chosen, and why, in words; for the snapshot.
 
-    `extra_slots`: slots it wants besides those that its readers use.
+    `extra_slots`: slots it wants besides those that its readers use. Frames of some rungs are in memory that is let
+    go of when their last reader has: `close` once more after that.
     """
 
     Options: ClassVar[type[V4l2Options]] = V4l2Options
@@ -47,7 +51,9 @@ class V4l2Source(SlotSource):
         self.facts: dict[str, str] = {}
         self._device: Device | None = None
         self._agreed: Agreed | None = None
-        self._queue: Queue | None = None
+        self._standing: Standing | None = None
+        self._stopping = threading.Event()
+        self._ladder = Ladder(f"source '{name}'", options.memory, self._tell)
         super().__init__(name, options)
 
     @property
@@ -73,7 +79,27 @@ class V4l2Source(SlotSource):
 
     @property
     def extra_slots(self) -> int:
-        return 0 if self.options.memory == "mmap" or self.options.format == "MJPG" else DRIVER_SLOTS
+        copied = self.options.memory in ("copy", "mmap") or self.options.format == "MJPG"
+        return 0 if copied else DRIVER_SLOTS
+
+    def attach(self, device: Target, frames: int) -> None:
+        """Before `open`: who reads its frames, and how many of them exist at once. Default: the CPU; its slots."""
+        self._ladder.device, self._ladder.frames = device, frames
+
+    def interrupt(self) -> None:
+        """Any thread: an `open` that waits for a picture gives up, as the process is to end."""
+        self._stopping.set()
+
+    @property
+    def slot_memory(self) -> Memory | None:
+        """Once open: where its slots are to be; None: it wants none, frames are in the driver's memory."""
+        assert self._ladder.rung is not None
+        return self._ladder.rung.slots
+
+    @property
+    def frame_slots(self) -> Slots | None:
+        """Once started: those that its frames are leases of; perhaps its own."""
+        return None if self._standing is None else self._standing.slots
 
     def _reset(self) -> None:
         super()._reset()
@@ -89,56 +115,33 @@ class V4l2Source(SlotSource):
         self._device.open()
         self._agreed = negotiate(self._device, self.options)
         self.facts = dict(self._agreed.facts)
+        self._ladder.choose(self._device, self._agreed, FIRST_S, self._stopping.is_set)
         return self._agreed.spec
 
     def start(self, slots: Slots) -> None:
-        """As every source. Streams when it returns; a failure closes the device."""
-        super().start(slots)
+        """As every source. Streams when it returns; a failure closes the device.
+
+        `slots` are as `slot_memory` says; frames are leases of `frame_slots`.
+        """
+        self._may_start()
+        assert self._device is not None
+        assert self._agreed is not None
         try:
-            self._begin(slots)
+            if self.slot_memory is not None:
+                self._check_slots(slots)
+            self._standing = self._ladder.start(self._device, self._agreed, slots)
+            self.copied = self._agreed.spec.nbytes if self._standing.copies else 0
+            super().start(self._standing.slots)
         except BaseException:
             self.close()
             raise
 
     def _start(self) -> None:
-        """Needs the slots: see `_begin`."""
-
-    def _begin(self, slots: Slots) -> None:
-        assert self._device is not None
-        assert self._agreed is not None
-        device, agreed = self._device, self._agreed
-        if agreed.layout.jpeg:
-            cv2 = opencv("a v4l2 source of format MJPG")
-            self._tell("memory", "mmap, decoded by OpenCV and copied: not zero-copy")
-            self._use(Decoded(device, agreed, slots, cv2))
-            return
-        why = "memory = 'mmap'"
-        if self.options.memory != "mmap":
-            try:
-                self._use(UserPointers(device, agreed, slots))
-                self._tell("memory", "userptr: the driver writes into the slots")
-                return
-            except Refused as e:
-                if self.options.memory == "userptr":
-                    raise self.error(
-                        f"cannot have {device.path} write into its slots: {e}",
-                        "set memory = 'auto' or 'mmap'",
-                    ) from e
-                why = f"no USERPTR: {e}"
-            self._let_go()
-        self._tell("memory", f"mmap, one copy a picture ({why})")
-        self._use(Copies(device, agreed, slots))
-
-    def _use(self, queue: Queue) -> None:
-        self._queue = queue
-        assert self._agreed is not None
-        self.copied = 0 if isinstance(queue, UserPointers) else self._agreed.spec.nbytes
-        queue.start()
+        """The ladder did."""
 
     def _advance(self, timeout_s: float) -> float | None:
         """Give the driver what is free and take the next picture from it."""
         queue = self._queue
-        assert queue is not None
         queue.replenish()
         begin = time.monotonic()
         came = queue.dequeue(begin + timeout_s)
@@ -171,7 +174,6 @@ class V4l2Source(SlotSource):
                 self._tell(key, fact)
 
     def _acquire(self, slots: Slots, timeout_s: float) -> Lease | None:
-        assert self._queue is not None
         lease = self._queue.acquire()
         if lease is None:
             self._silent_s = 0.0
@@ -179,7 +181,6 @@ class V4l2Source(SlotSource):
 
     def _fill(self, slot: int, planes: tuple[U8, ...]) -> dict[str, Any] | None:
         queue = self._queue
-        assert queue is not None
         tags: dict[str, Any] = {"sequence": queue.filled.sequence}
         if not queue.fill(slot):
             self._spoilt += 1
@@ -187,8 +188,30 @@ class V4l2Source(SlotSource):
             return None
         if queue.torn:
             tags["torn"] = True
+        else:
+            self._prove(slot)
         self._silent_s, self._patience_s = 0.0, self._silence_s
         return tags
+
+    def _prove(self, slot: int) -> None:
+        """The first whole pictures: see _v4l2_canary.py."""
+        standing, device = self._standing, self._device
+        assert standing is not None
+        assert device is not None
+        canary = standing.canary
+        if canary is None:
+            return
+        try:
+            canary.check(slot)
+        except Refused as e:
+            raise self._ladder.distrust(device, standing.rung, str(e)) from e
+        if not canary.left:
+            standing.canary = None
+
+    @property
+    def _queue(self) -> Queue:
+        assert self._standing is not None
+        return self._standing.queue
 
     @property
     def _silence_s(self) -> float:
@@ -207,22 +230,18 @@ class V4l2Source(SlotSource):
         """Readers in other threads see the old or the new table, never one that changes."""
         self.facts = {**self.facts, key: fact}
 
-    def _let_go(self) -> None:
-        """Stop the queue; its slots are given back, as nothing of it streams."""
-        queue, self._queue = self._queue, None
-        if queue is not None:
-            queue.stop()
-            queue.give_back()
-
     def _close(self) -> None:
-        queue, self._queue = self._queue, None
+        standing, self._standing = self._standing, None
         device, self._device = self._device, None
         self._agreed = None
         try:
-            if queue is not None:
-                queue.stop()
+            if standing is not None:
+                standing.queue.stop()
+                standing.queue.free()
         finally:
             if device is not None:
                 device.close()
-            if queue is not None:
-                queue.give_back()
+            if standing is not None:
+                standing.queue.give_back()
+                self._ladder.leave(standing)
+            self._ladder.sweep()

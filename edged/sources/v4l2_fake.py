@@ -80,6 +80,7 @@ class FakeKernel:
             time.sleep(min(left, 0.001))
 
     def mmap(self, fd: int, length: int, offset: int) -> mmap.mmap:
-        if self._open[fd].gone:
+        camera = self._open[fd]
+        if camera.gone:
             raise fault(errno.ENODEV)
-        return mmap.mmap(fd, length, offset=offset)
+        return mmap.mmap(camera.pages[offset], length)

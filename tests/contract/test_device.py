@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -18,8 +19,8 @@ from edged.devices import reference
 from edged.errors import DeviceError, MemoryRefused, ModelError
 from edged.frames import Fit, FrameSpec, PixelFormat
 from edged.interfaces import Device, Stream
-from edged.memory import PAGE, Budget, Slots, Want
-from edged.tensors import Color, ImageInput, Layout, TensorSpec
+from edged.memory import PAGE, Budget, Slots, Want, host_memory
+from edged.tensors import Color, ImageInput, Layout, TensorSpec, TensorView
 from tests.devices.available import DEVICES, opened
 from tests.devices.rig import Rig, picture
 
@@ -281,3 +282,32 @@ def test_preprocessing_runs_in_the_streams_order(device: Device) -> None:
         assert (rig.seen() == 20).all()
         rig.slots.reset()
         slots.close()
+
+
+# memory of others
+
+
+def test_shared_pages_are_read_where_they_are(device: Device, stream: Stream) -> None:
+    """What the host writes there later, too; and closing may be repeated."""
+    pages = host_memory(2 * PAGE)
+    shared = device.share(pages)
+    spec = TensorSpec("pages", (pages.nbytes,), np.dtype(np.uint8))
+    region = device.region("test", [Want.tensor(spec, memory=device.frame_memory)])
+    target = region.tensor(spec)
+    for seed in range(2):
+        pages[:] = np.random.default_rng(seed).integers(0, 256, pages.nbytes, np.uint8)
+        stream.copy(target, TensorView(spec, shared.address, device.frame_memory, pages))
+        assert stream.record().wait(10)
+        assert (target.host() == pages).all()
+    shared.close()
+    shared.close()
+    device.share(pages, foreign=True).close()
+    region.close()
+
+
+def test_a_descriptor_that_is_no_dmabuf_is_refused(device: Device) -> None:
+    fd = os.memfd_create("test")
+    os.ftruncate(fd, PAGE)
+    with pytest.raises(DeviceError):
+        device.share_dmabuf(fd, PAGE)
+    os.close(fd)

@@ -95,6 +95,9 @@ static R keep(P at, size_t n, char kind) {
     pthread_mutex_unlock(&lock);
     return OK;
 }
+// the device's view of registered pages: elsewhere, as where an address is wrong or a cache was not flushed
+static int lying;
+void standin_lie(int on) { lying = on; }
 static R drop(P at, char kind, R missing) {
     pthread_mutex_lock(&lock);
     for (Alloc** p = &allocs; *p; p = &(*p)->next)
@@ -143,7 +146,16 @@ R cuMemHostGetDevicePointer_v2(P* at, void* p, unsigned f) {
     CURRENT("cuMemHostGetDevicePointer")
     (void)f;
     if (!known((P)p, 1)) return INVALID_VALUE;
+    static char elsewhere[1 << 20];
+    int registered = 0;
+    pthread_mutex_lock(&lock);
+    for (Alloc* a = allocs; a; a = a->next) registered |= a->kind == 'r' && a->at == (P)p;
+    pthread_mutex_unlock(&lock);
     *at = (P)p;
+    if (lying && registered) {
+        if (!known((P)elsewhere, 1)) keep((P)elsewhere, sizeof elsewhere, 'l');
+        *at = (P)elsewhere;
+    }
     return OK;
 }
 R cuMemHostRegister_v2(void* p, size_t n, unsigned f) {
@@ -160,9 +172,44 @@ R cuMemsetD8_v2(P at, unsigned char v, size_t n) {
     return OK;
 }
 R cuMemcpy(P to, P from, size_t n) { CURRENT("cuMemcpy") memcpy((void*)to, (void*)from, n); return OK; }
-R cuImportExternalMemory(void** m, const void* d) { CURRENT("cuImportExternalMemory") (void)m; (void)d; return 801; }
-R cuExternalMemoryGetMappedBuffer(P* at, void* m, const void* d) { (void)at; (void)m; (void)d; return 801; }
-R cuDestroyExternalMemory(void* m) { (void)m; return OK; }
+// a dmabuf is any descriptor that can be mapped; supported when a test says so
+typedef struct { int type; int pad; union { int fd; void* both[2]; } handle; unsigned long long size; unsigned flags, reserved[16]; } HandleDesc;
+typedef struct { unsigned long long offset, size; unsigned flags, reserved[16]; } BufferDesc;
+typedef struct { P at; size_t n; } External;
+static int dmabufs, externals;
+void standin_dmabufs(int on) { dmabufs = on; }
+int standin_externals(void) { return externals; }
+R cuImportExternalMemory(void** m, const void* d) {
+    CURRENT("cuImportExternalMemory")
+    const HandleDesc* desc = d;
+    if (!dmabufs || desc->type != 9) return 801;
+    void* p = mmap(0, desc->size, PROT_READ | PROT_WRITE, MAP_SHARED, desc->handle.fd, 0);
+    if (p == MAP_FAILED) return INVALID_VALUE;
+    External* made = malloc(sizeof *made);
+    *made = (External){(P)p, desc->size};
+    externals++;
+    *m = made;
+    return OK;
+}
+R cuExternalMemoryGetMappedBuffer(P* at, void* m, const void* d) {
+    CURRENT("cuExternalMemoryGetMappedBuffer")
+    External* e = m;
+    const BufferDesc* desc = d;
+    if (desc->offset + desc->size > e->n) return INVALID_VALUE;
+    // a mapping of its own, which cuMemFree gives back
+    void* p = mremap((void*)e->at, 0, desc->size, MREMAP_MAYMOVE);
+    if (p == MAP_FAILED) return OOM;
+    *at = (P)p;
+    return keep(*at, desc->size, 'd');
+}
+R cuDestroyExternalMemory(void* m) {
+    CURRENT("cuDestroyExternalMemory")
+    External* e = m;
+    munmap((void*)e->at, e->n);
+    free(e);
+    externals--;
+    return OK;
+}
 
 // ---- modules ----------------------------------------------------------------------------------------------
 typedef void (*Kernel)(const int* grid, const int* block, void** args);
@@ -496,6 +543,7 @@ static const struct { int code; const char *name, *text; } WORDS[] = {
     {214, "CUDA_ERROR_ECC_UNCORRECTABLE", "uncorrectable ECC error encountered"}, {400, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
     {500, "CUDA_ERROR_NOT_FOUND", "named symbol not found"}, {600, "CUDA_ERROR_NOT_READY", "device not ready"},
     {700, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"}, {712, "CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED", "already mapped"},
+    {713, "CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED", "not mapped"}, {801, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
     {719, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"}, {900, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", "operation not permitted when stream is capturing"},
     {901, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED", "operation failed due to a previous error during capture"},
 };

@@ -77,6 +77,8 @@ class Standin:
         self._lib.standin_fault(b"", 0, 0)
         self._lib.standin_stick(0)
         self._lib.standin_gpus(2)
+        self.lie(False)
+        self.dmabufs(False)
 
     def stick(self, status: int) -> None:
         self._lib.standin_stick(status)
@@ -84,11 +86,19 @@ class Standin:
     def gpus(self, count: int) -> None:
         self._lib.standin_gpus(count)
 
+    def lie(self, on: bool) -> None:
+        """Whether the device finds what is registered from now on elsewhere, where zeros are."""
+        self._lib.standin_lie(int(on))
+
+    def dmabufs(self, on: bool) -> None:
+        """Whether it imports them."""
+        self._lib.standin_dmabufs(int(on))
+
     def live(self) -> dict[str, int]:
         """What was not given back."""
         kinds = {"device": b"d", "mapped": b"h", "registered": b"r"}
         out = {k: int(self._lib.standin_live(ctypes.c_char(v))) for k, v in kinds.items()}
-        names = ("streams", "events", "graphs", "depth")
+        names = ("streams", "events", "graphs", "depth", "externals")
         return {**out, **{n: int(getattr(self._lib, f"standin_{n}")()) for n in names}}
 
     @property

@@ -28,6 +28,7 @@ SIZES = {
     "v4l2_ext_control": (v.ExtControl, 20),
     "v4l2_ext_controls": (v.ExtControls, 32),
     "v4l2_selection": (v.Selection, 64),
+    "v4l2_exportbuffer": (v.ExportBuffer, 64),
 }
 NUMBERS = {
     "QUERYCAP": 0x80685600,
@@ -37,6 +38,7 @@ NUMBERS = {
     "REQBUFS": 0xC0145608,
     "QUERYBUF": 0xC0585609,
     "QBUF": 0xC058560F,
+    "EXPBUF": 0xC0405610,
     "DQBUF": 0xC0585611,
     "STREAMON": 0x40045612,
     "STREAMOFF": 0x40045613,
@@ -74,6 +76,7 @@ OFFSETS = {
     "v4l2_query_ext_ctrl.nr_of_dims": 84,
     "v4l2_ext_controls.controls": 24,
     "v4l2_selection.r": 12,
+    "v4l2_exportbuffer.fd": 16,
 }
 
 

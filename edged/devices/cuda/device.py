@@ -13,6 +13,7 @@ from pathlib import Path
 from edged.devices.cuda.cache import KernelCache
 from edged.devices.cuda.compiled import Functions, Kernels
 from edged.devices.cuda.driver import Module, cuda_version, driver
+from edged.devices.cuda.external import Imported, Registered, Within
 from edged.devices.cuda.memory import CudaRegion, check_fits
 from edged.devices.cuda.nvrtc import find
 from edged.devices.cuda.preprocess import CudaPreprocess
@@ -22,8 +23,8 @@ from edged.devices.cuda.ranges import ranged
 from edged.devices.cuda.status import OUT_OF_MEMORY, CudaError
 from edged.devices.cuda.stream import CudaStream
 from edged.errors import DeviceError, FatalDeviceError, MemoryRefused
-from edged.frames import FrameSpec, Memory
-from edged.interfaces import Described, T
+from edged.frames import U8, FrameSpec, Memory
+from edged.interfaces import Described, Shared, T
 from edged.memory import Budget, Region, Want, format_bytes, wanted_bytes
 from edged.tensors import ImageInput, TensorSpec
 
@@ -146,6 +147,26 @@ class CudaDevice:
                 f"region {owner}: the system has no {format_bytes(nbytes)}: {e}",
                 hint="free memory, or set runtime.memory_budget to what this machine can give",
             ) from e
+
+    def share(self, pages: U8, *, foreign: bool = False) -> Shared:
+        """Register them (cuMemHostRegister). CudaError where the system refuses, with what it said first."""
+        with self.current():
+            try:
+                made = Registered(pages.ctypes.data, pages.nbytes)
+            except CudaError as e:
+                if not foreign or isinstance(e, FatalDeviceError):
+                    raise
+                # a driver's mapping without pages of the system behind it (VM_IO, VM_PFNMAP)
+                try:
+                    made = Registered(pages.ctypes.data, pages.nbytes, io=True)
+                except CudaError:
+                    raise e from None
+            return Within(self.current, made)
+
+    def share_dmabuf(self, fd: int, nbytes: int) -> Shared:
+        """Import it as external memory. CudaError where the driver cannot (before CUDA 13, and off Tegra)."""
+        with self.current():
+            return Within(self.current, Imported(fd, nbytes))
 
     def stream(self, priority: int = 0, name: str = "") -> CudaStream:
         """In the current context. `priority`: higher numbers are served first, within what the GPU has."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from ctypes import byref, c_int, c_uint, c_uint64, c_ulonglong, c_void_p
 
 from edged.devices.cuda.driver import driver
@@ -104,3 +106,18 @@ class Imported:
         finally:
             if self._fd >= 0:
                 os.close(self._fd)
+
+
+class Within:
+    """One of the above as interfaces.Shared: closed from any thread, in the context that `current` enters."""
+
+    def __init__(
+        self, current: Callable[[], AbstractContextManager[None]], made: Registered | Imported
+    ) -> None:
+        self._current, self._made = current, made
+        self.address = made.address
+
+    def close(self) -> None:
+        """Idempotent."""
+        with self._current():
+            self._made.close()

@@ -31,6 +31,12 @@ _FIRST = frozenset(
     {"cuInit", "cuDevicePrimaryCtxRetain", "cuDeviceGetCount", "cuDeviceGet", "cuDriverGetVersion"}
 )
 
+# other drivers' memory is tried: "unknown" is what the driver says of what it cannot import. Were more lost than that,
+# the next call of any other name would tell.
+_TRIALS = frozenset(
+    (call, 999) for call in ("cuImportExternalMemory", "cuExternalMemoryGetMappedBuffer", "cuMemHostRegister")
+)
+
 _HINTS = {
     OUT_OF_MEMORY: "free GPU memory (nvidia-smi), or lower frame sizes, instances, in_flight or gpu_memory",
     46: "another process has the GPU to itself; end it, or set its compute mode to default (nvidia-smi -c 0)",
@@ -65,6 +71,6 @@ class FatalCudaError(CudaError, FatalDeviceError):
 
 
 def error_of(call: str, code: int, status: str, meaning: str) -> CudaError:
-    if code in STICKY and call not in _FIRST:
+    if code in STICKY and call not in _FIRST and (call, code) not in _TRIALS:
         return FatalCudaError(call, code, status, f"{meaning}: {STICKY[code]}", _FATAL_HINT)
     return CudaError(call, code, status, meaning)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from tests.system.guest import pictures, vivid
+from tests.system.guest import pictures, rungs, vivid
 from tests.system.guest.camera import (
     CONTIGUOUS,
     FORMATS,
@@ -98,11 +98,12 @@ def no_crop() -> str:
 
 def userptr_refused() -> str:
     with started(CONTIGUOUS, size=[320, 180]) as (source, _):
-        said = source.facts["memory"]
-        assert said.startswith("mmap, one copy a picture (no USERPTR: VIDIOC_REQBUFS: EINVAL"), said
+        assert source.facts["memory"].startswith("copy: "), source.facts["memory"]
+        said = source.facts["no userptr"]
+        assert said.startswith("VIDIOC_REQBUFS: EINVAL"), said
         read(source).release()
     e = refused(CONTIGUOUS, size=[320, 180], memory="userptr")
-    assert "set memory = 'auto' or 'mmap'" in e.hint, str(e)
+    assert "set memory = 'auto' or 'copy'" in e.hint, str(e)
     return said
 
 
@@ -180,6 +181,11 @@ def cases() -> dict[str, Callable[[], str]]:
         out[f"crop {memory}"] = partial(crop, memory)
     for wanted_rate in RATES:
         out[f"{wanted_rate:g} pictures a second"] = partial(pictures.rate, wanted_rate)
+    for name in rungs.RUNGS:
+        for device, api in ((SINGLE, "single-planar"), (MULTI, "multi-planar")):
+            out[f"{name} {api}"] = partial(rungs.rung, device, name, "NV12")
+    out["the best rung of two planes"] = partial(rungs.rung, MULTI, "userptr-register", "NM12")
+    out["the best rung"] = partial(rungs.best, SINGLE)
     return out | {
         "a rate between two": nearest_rate,
         "a size that there is not": other_size,

@@ -21,7 +21,7 @@ from edged.interfaces import Sink, Source
 from edged.memory import Slots
 from edged.messages import Identity, Message, Result
 from edged.sinks.fake import FakeSink
-from edged.sources._v4l2_buffers import DRIVER_BUFFERS
+from edged.sources._v4l2_copies import DRIVER_BUFFERS
 from edged.sources.v4l2 import V4l2Source
 from tests import onnx_models
 from tests.system.guest import vivid

@@ -144,7 +144,7 @@ FAULTS: dict[str, Fault] = {
         later=True,
     ),
     "USERPTR refused": Fault(
-        _refuse_userptr, _says("write into its slots"), memories=("userptr",), later=True
+        _refuse_userptr, _says("which cannot be with"), memories=("userptr",), later=True
     ),
     "unbind and bind": Fault(
         lambda watch: vivid.unbind(), _says("ENODEV"), lambda watch: vivid.bind(), 0.5, all=True

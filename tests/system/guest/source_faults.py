@@ -11,7 +11,7 @@ import numpy as np
 from edged.errors import SourceError
 from edged.frames import U8, Frame
 from edged.memory import Region, Slots
-from edged.sources._v4l2_buffers import DRIVER_BUFFERS
+from edged.sources._v4l2_copies import DRIVER_BUFFERS
 from edged.sources._v4l2_options import V4l2Options
 from edged.sources.v4l2 import V4l2Source
 from tests.system.guest import vivid
