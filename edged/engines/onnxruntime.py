@@ -74,7 +74,7 @@ class OnnxRuntimeEngine:
         graph: Literal["edged", "onnxruntime", "off"] = "edged"
         gpu_memory: Bytes | None = None
         conv_search: Literal["exhaustive", "heuristic", "default"] = "exhaustive"
-        tf32: bool = True
+        tf32: bool = False
         cuda_options: Mapping[str, str] = {}
 
         def problems(self) -> Iterator[tuple[str, str]]:
