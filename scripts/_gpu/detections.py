@@ -42,7 +42,8 @@ def iou(a: Detection, b: Detection) -> float:
 
 def compare(a: list[list[Detection]], b: list[list[Detection]]) -> dict[str, Any]:
     """Each detection with the best of the other device, of its class. `worst_*` over the pairs, with the worst one."""
-    pairs, alone, worst_iou, worst_score = 0, [], 1.0, 0.0
+    pairs, worst_iou, worst_score = 0, 1.0, 0.0
+    alone: list[dict[str, Any]] = []
     worst: dict[str, Any] = {}
     for n, (xs, ys) in enumerate(zip(a, b, strict=True)):
         left = list(ys)
