@@ -97,8 +97,9 @@ Action = Admit | Go | Again | Tell | Stop | Exit
 
 Verdict = Literal["refuse to start", "end", "lose it", "try again", "it retries"]
 
-# What a fault of a unit means: while booting, and later. A sink's worker retries by itself; at boot only a
-# remote sink may be down (a robot starts without its broker, but not with its socket taken).
+# What a fault of a unit means: while booting, and later. A sink's worker retries by itself; at boot only a remote
+# sink may be down (a robot starts without its broker, but not with its socket taken). One that was open is later, too:
+# a disk that is full already when the first state is told must not keep a robot from looking.
 FAULTS: dict[Kind, tuple[Verdict, Verdict]] = {
     "source": ("refuse to start", "lose it"),
     "camera": ("try again", "try again"),
@@ -143,6 +144,7 @@ class Core:
         self._chance = chance
         self._told: dict[str, tuple[str, set[str]]] = {}  # the state, and the complaints in it
         self._began: float | None = None
+        self._opened: set[str] = set()  # units that have been running
         self._stopped: set[str] = set()
         self._stage = 0  # of STAGES, while draining
         self._since = 0.0  # when draining began
@@ -174,6 +176,8 @@ class Core:
             self._stopped.add(r.unit)
         else:
             self.phases[r.unit] = r.phase
+            if r.phase == "running":
+                self._opened.add(r.unit)
         if r.error is not None:
             self.reasons[r.unit] = r.error.message
         actions: list[Action] = list(self._news(now, r))
@@ -181,7 +185,8 @@ class Core:
             actions.append(Go(r.unit))
         if r.error is None:
             return [*actions, *self._go_on(now)]
-        verdict = FAULTS[kind][self.phase not in ("booting", "admitting")]
+        later = self.phase not in ("booting", "admitting") or (kind == "sink" and r.unit in self._opened)
+        verdict = FAULTS[kind][later]
         if verdict not in ("it retries", "try again") and self.code is ExitCode.OK:
             self.code = r.error.exit_code
         if verdict == "end":

@@ -147,6 +147,15 @@ def test_a_fault_at_boot_refuses_the_start_but_a_broker_may_be_down(unit: str, c
     assert clock.core.phase == ("admitting" if code is ExitCode.OK else "draining")
 
 
+def test_a_sink_that_was_open_and_fails_at_boot_keeps_nobody_from_starting() -> None:
+    clock = Clock()
+    clock.report("running", "sink log", "sink cloud")
+    assert clock.fault("sink log") == []  # a full disk, found when the first state was written
+    assert clock.fault("sink log") == []
+    assert clock.report("prepared", *WORKERS) == [Admit(WORKERS)]
+    assert clock.core.code is ExitCode.OK
+
+
 def test_refused_memory_ends_with_its_own_code_and_nothing_ran() -> None:
     clock = Clock()
     clock.boot()
