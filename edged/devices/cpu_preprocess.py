@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from edged.devices.cpu_convert import Step, conversion, opencv
 from edged.devices.cpu_stream import CpuStream
-from edged.errors import DeviceError, ModelError
+from edged.devices.pictures import check_pictures
+from edged.errors import DeviceError
 from edged.frames import U8, Frame, FrameSpec, Geometry, Memory
 from edged.interfaces import Stream
 from edged.memory import Region, Want
@@ -31,21 +32,6 @@ _CARRIER: dict[np.dtype[Any], np.dtype[Any]] = {
     np.dtype(np.uint8): np.dtype(np.uint8),
     np.dtype(np.int8): np.dtype(np.uint8),
 }
-
-
-def _check(dst: TensorSpec, image: ImageInput) -> None:
-    expected = image.shape(dst.shape[0] if dst.shape else 1)
-    if dst.shape != expected or dst.dtype not in _CARRIER:
-        raise ModelError(
-            f"input {dst} cannot hold pictures of model.toml's [input] "
-            f"(float32, float16, uint8 or int8 {list(expected)})",
-            hint="make size, layout and color of [input] those of the ONNX file (edged model show)",
-        )
-    if min(len(image.mean), len(image.std)) < image.channels or 0 in image.std:
-        raise ModelError(
-            f"input {dst.name}: mean {image.mean} and std {image.std} are not {image.channels} usable values",
-            hint="give mean and std one value a channel, std not zero, in [input] of model.toml",
-        )
 
 
 def _tables(dst: TensorSpec, image: ImageInput) -> Array:
@@ -65,7 +51,7 @@ class CpuPreprocess:
     """
 
     def __init__(self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput) -> None:
-        _check(dst, image)
+        check_pictures(dst, image)
         self._cv2 = opencv()
         self._name, self._src, self._dst, self._image = name, src, dst, image
         self._geometry = Geometry.fit((src.width, src.height), image.size, image.resize)

@@ -17,7 +17,8 @@ import numpy as np
 from edged.devices.color import YuvToRgb
 from edged.devices.cuda.compiled import Functions, Macros
 from edged.devices.cuda.descriptors import Descriptor, DescriptorTable, Target
-from edged.errors import DeviceError, ModelError
+from edged.devices.pictures import check_pictures
+from edged.errors import DeviceError
 from edged.frames import Frame, FrameSpec, Geometry, Memory, PixelFormat
 from edged.interfaces import Stream
 from edged.memory import Region, Want
@@ -43,22 +44,6 @@ _FORMATS: dict[PixelFormat, tuple[int, int, int]] = {
 }
 
 Roi = tuple[int, int, int, int]  # x, y, w, h in source pixels
-
-
-def check(dst: TensorSpec, image: ImageInput) -> None:
-    """ModelError unless `dst` can hold pictures as `image` says."""
-    expected = image.shape(dst.shape[0] if dst.shape else 1)
-    if dst.shape != expected or dst.dtype not in ELEMENTS:
-        raise ModelError(
-            f"input {dst} cannot hold pictures of model.toml's [input] "
-            f"(float32, float16, uint8 or int8 {list(expected)})",
-            hint="make size, layout and color of [input] those of the ONNX file (edged model show)",
-        )
-    if min(len(image.mean), len(image.std)) < image.channels or 0 in image.std:
-        raise ModelError(
-            f"input {dst.name}: mean {image.mean} and std {image.std} are not {image.channels} usable values",
-            hint="give mean and std one value a channel, std not zero, in [input] of model.toml",
-        )
 
 
 def macros_of(dst: TensorSpec, image: ImageInput, dewarp: bool = False) -> Macros:
@@ -100,7 +85,7 @@ class CudaPreprocess:
         roi: Roi | None = None,
         tickets: int = 2,
     ) -> None:
-        check(dst, image)
+        check_pictures(dst, image)
         self._name, self._src, self._dst, self._image = name, src, dst, image
         macros = macros_of(dst, image, self.dewarp)
         self._one = functions.get(FILE, "preprocess_one", macros)
