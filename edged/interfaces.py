@@ -14,6 +14,7 @@ from edged.backoff import Backoff
 from edged.frames import U8, Frame, FrameSpec, Geometry, Memory
 from edged.memory import Region, Slots, Want
 from edged.messages import Message
+from edged.parsers.base import Candidates, Head
 from edged.tensors import ImageInput, TensorSpec, TensorView
 
 T = TypeVar("T")
@@ -112,6 +113,28 @@ class Described(Preprocess, Protocol):
         ...
 
 
+class Decode(Protocol):
+    """The first half of a parser's `decode`, done by the device: what is below the threshold never leaves it."""
+
+    @property
+    def tensor(self) -> str:
+        """The output that it reads, by name."""
+        ...
+
+    def wants(self) -> Sequence[Want]:
+        """Memory for what it finds; names as of Preprocess.wants."""
+        ...
+
+    def bind(self, region: Region) -> None: ...
+    def launch(self, output: TensorView, stream: Stream, ticket: int = 0) -> None:
+        """Queue the look at a batch of outputs; may be captured. What `ticket` found before was collected."""
+        ...
+
+    def collect(self, index: int, ticket: int = 0) -> Candidates:
+        """What was found in image `index`, once the work is done: a copy, in the order of the output's rows."""
+        ...
+
+
 class Shared(Protocol):
     """A buffer of somebody else's that a device reads where it is. Owned by who asked for it."""
 
@@ -190,6 +213,15 @@ class Device(Protocol):
         self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput, tickets: int = 1
     ) -> Preprocess:
         """`tickets`: batches that may be described at once, where work is captured."""
+        ...
+
+    def decoder(
+        self, name: str, outputs: Sequence[TensorSpec], head: Head, tickets: int = 1
+    ) -> Decode | None:
+        """A reader, not yet bound, of one of an engine's outputs; None: this device leaves that to the parser.
+
+        ModelError when it cannot read this one.
+        """
         ...
 
 

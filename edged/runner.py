@@ -13,15 +13,15 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 
-from edged.errors import EdgedError, EngineError, FatalDeviceError, ModelError
+from edged.errors import EdgedError, EngineError, ModelError
 from edged.frames import FrameSpec
-from edged.interfaces import Device, Engine, Preprocess, Stream
+from edged.interfaces import Decode, Device, Engine, Preprocess, Stream
 from edged.mailbox import Bell
 from edged.memory import Want
 from edged.parsers.base import Parsed, Parser
 from edged.pipeline import Job, Pipeline
 from edged.tensors import ImageInput, TensorSpec
-from edged.tickets import Ticket, ticket_wants
+from edged.tickets import Ticket, capture_new, find_decode, ticket_wants
 from edged.units import Report, Unit
 
 LOOK_S = 0.001  # with in_flight = 2: how late a frame that comes during an inference is queued behind it
@@ -58,6 +58,8 @@ class Runner(Unit):
         self._priority = priority
         self._engine: Engine | None = None
         self._parser: Parser | None = None
+        self._decode: Decode | None = None
+        self._decodes = "on the CPU"
         self._stream: Stream | None = None
         self._tickets: list[Ticket] = []
         self._free: deque[Ticket] = deque()
@@ -76,13 +78,14 @@ class Runner(Unit):
     def plan(self) -> dict[str, Sequence[Want]]:
         """What the runner will allocate: its tensors, a set a ticket, and the engine's workspace."""
         assert self._engine is not None
-        return {self.name: [*ticket_wants(self.device, self._engine, self._count), *self._engine.wants()]}
+        tickets = ticket_wants(self.device, self._engine, self._decode, self._count)
+        return {self.name: [*tickets, *self._engine.wants()]}
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """How it works, in words: device, engine, and whether a job is a graph or why it is not."""
+        """How it works, in words: device, engine, where outputs are decoded, whether a job is a graph or why not."""
         engine = {} if self._engine is None else self._engine.facts
-        return {**self.device.facts, **engine, "work": self._work}
+        return {**self.device.facts, **engine, "decode": self._decodes, "work": self._work}
 
     @property
     def _count(self) -> int:
@@ -133,6 +136,9 @@ class Runner(Unit):
         self._closing.callback(self._engine.close)
         self._parser = self._make_parser()
         self._parser.check(self._engine.outputs)
+        self._decode, self._decodes = find_decode(
+            self.name, self.device, self._parser, self._engine, self._count
+        )
 
     def work(self) -> None:
         self._allocate()
@@ -163,8 +169,10 @@ class Runner(Unit):
         self._closing.callback(self._give_back)
         # first of all when closing: from then on nothing reads a frame or writes a tensor
         self._closing.callback(stream.end)
+        if self._decode is not None:
+            self._decode.bind(region)
         for i in range(self._count):
-            ticket = Ticket.of(i, self.device, engine, region, self._image.tensor)
+            ticket = Ticket.of(i, self.device, engine, self._decode, region, self._image.tensor)
             self._tickets.append(ticket)
             engine.warm_up(ticket.execution, stream)
         self._free.extend(self._tickets)
@@ -184,28 +192,12 @@ class Runner(Unit):
             ticket.close()
 
     def _capture(self) -> None:
-        """Graphs for preprocessors that are new; those of others that are gone are closed.
-
-        An engine that was captured is not run eagerly any more (ONNX Runtime's memory belongs to the graphs then), so
-        the first capture decides for all.
-        """
+        """Graphs for preprocessors that are new; those of others that are gone are closed."""
         self._changed = False
-        stream, current = self._stream, dict.fromkeys(self._preprocess.values())
-        assert stream is not None
-        for ticket in self._tickets if self._captures else ():
-            ticket.forget([p for p in ticket.graphs if p not in current])
-            for preprocess in current:
-                if preprocess in ticket.graphs:
-                    continue
-                try:
-                    ticket.capture(preprocess, stream)
-                except FatalDeviceError:
-                    raise
-                except EdgedError as e:
-                    if any(t.graphs for t in self._tickets):
-                        raise
-                    self._captures, self._work = False, f"eager: {e.message}"
-                    return
+        assert self._stream is not None
+        why = capture_new(self._tickets, self._preprocess.values(), self._stream) if self._captures else ""
+        if why:
+            self._captures, self._work = False, f"eager: {why}"
 
     # The loop's steps.
 
@@ -286,7 +278,7 @@ class Runner(Unit):
         parser = self._parser
         assert parser is not None
         try:
-            parsed = parser.finish(parser.decode(ticket.outputs), preprocess.geometry)
+            parsed = parser.finish(ticket.candidates(parser), preprocess.geometry)
             if not isinstance(parsed, Parsed):  # None would pass for an inference that failed
                 raise TypeError(f"finish returned {type(parsed).__name__}, not Parsed")
             return parsed

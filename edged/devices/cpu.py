@@ -14,6 +14,7 @@ from edged.errors import DeviceError, MemoryRefused
 from edged.frames import U8, FrameSpec, Memory
 from edged.interfaces import Shared, T
 from edged.memory import Budget, Region, Want, format_bytes, wanted_bytes
+from edged.parsers.base import Head
 from edged.tensors import ImageInput, TensorSpec
 
 
@@ -101,3 +102,6 @@ class CpuDevice:
         # the engine owns the cores; more threads here cost the engine what they gain
         opencv().setNumThreads(1)
         return CpuPreprocess(name, src, dst, image)
+
+    def decoder(self, name: str, outputs: Sequence[TensorSpec], head: Head, tickets: int = 1) -> None:
+        """None: outputs are in the parser's reach as they are."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -96,3 +96,22 @@ class Parser(Protocol):
         ...
 
     def finish(self, c: Candidates, g: Geometry) -> Parsed: ...
+
+
+class HeadParser(Parser, Protocol):
+    """One whose `decode` is, up to a device's rounding, `narrow` of what a device finds by `head`."""
+
+    def head(self) -> Head | None: ...
+    def narrow(self, c: Candidates) -> Candidates: ...
+
+
+def head_of(parser: Parser) -> Head | None:
+    """What a device may be told to do for this parser; None: nothing, it reads the outputs itself.
+
+    A class that overrides `decode` and not `head` reads them its own way, whatever it inherits.
+    """
+    for kind in type(parser).__mro__:
+        if "decode" in vars(kind):
+            head = cast(HeadParser, parser).head if "head" in vars(kind) else None
+            return None if head is None else head()
+    return None

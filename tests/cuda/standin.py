@@ -25,7 +25,7 @@ from edged.memory import Budget
 from tests.devices.cuda.emulation import Emulation
 
 # bytes of each argument: the driver copies them when a kernel is launched
-SIZES = {"preprocess_one": "96,8,48,8", "preprocess_rows": "8,8,48,8"}
+SIZES = {"preprocess_one": "96,8,48,8", "preprocess_rows": "8,8,48,8", "decode": "8,144,8,8"}
 
 
 @cache

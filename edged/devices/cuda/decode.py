@@ -109,6 +109,10 @@ class CudaDecode:
         self._survivors: npt.NDArray[np.float32] = np.empty((0, 0, 0), np.float32)
         self._counters = self._address = 0
 
+    @property
+    def tensor(self) -> str:
+        return self._output.name
+
     def wants(self) -> Sequence[Want]:
         batch = self._output.shape[0]
         return [

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edged.devices.cuda.cache import KernelCache
 from edged.devices.cuda.compiled import Functions, Kernels
+from edged.devices.cuda.decode import CudaDecode
 from edged.devices.cuda.driver import Module, cuda_version, driver
 from edged.devices.cuda.external import Imported, Registered, Within
 from edged.devices.cuda.memory import CudaRegion, check_fits
@@ -22,10 +23,11 @@ from edged.devices.cuda.probe import Gpu, describe
 from edged.devices.cuda.ranges import ranged
 from edged.devices.cuda.status import OUT_OF_MEMORY, CudaError
 from edged.devices.cuda.stream import CudaStream
-from edged.errors import DeviceError, FatalDeviceError, MemoryRefused
+from edged.errors import DeviceError, FatalDeviceError, MemoryRefused, ModelError
 from edged.frames import U8, FrameSpec, Memory
 from edged.interfaces import Described, Shared, T
 from edged.memory import Budget, Region, Want, format_bytes, wanted_bytes
+from edged.parsers.base import Head
 from edged.tensors import ImageInput, TensorSpec
 
 
@@ -178,6 +180,16 @@ class CudaDevice:
         """Frames of `src` to `dst`. The first of its kind compiles a kernel (a second), or finds it cached."""
         with self.current():
             return CudaPreprocess(name, src, dst, image, self._kernels(), tickets=max(tickets, 1))
+
+    def decoder(self, name: str, outputs: Sequence[TensorSpec], head: Head, tickets: int = 1) -> CudaDecode:
+        """For the output that `head` names, or the only one. ModelError when no kernel reads it."""
+        output = next((t for t in outputs if t.name == head.tensor or not head.tensor), None)
+        if output is None:
+            raise ModelError(
+                f"{name}: there is no output '{head.tensor}'", hint="set [output] tensor in model.toml"
+            )
+        with self.current():
+            return CudaDecode(name, output, head, self._kernels(), max(tickets, 1))
 
     def _kernels(self) -> Functions:
         with self._lock:

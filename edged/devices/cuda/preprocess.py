@@ -99,14 +99,16 @@ class CudaPreprocess:
         self._table = table or cast(DescriptorTable, self._owned)
         self._map = ctypes.c_void_p(None)
         self._descriptor = Descriptor()
-        self._offsets = tuple(p.offset for p in src.planes)
+        self._chroma = src.planes[-1].offset
+        self._plain, self._wide, needs = _FORMATS[src.format]
+        self._mask = needs - 1
         self._describe_source()
         self.look_at(roi)
 
     def _describe_source(self) -> None:
         d, src = self._descriptor, self._src
-        pitch = src.planes[0].pitch
-        d.pitch0 = d.pitch1 = pitch
+        self._pitch = src.planes[0].pitch
+        d.pitch0 = d.pitch1 = self._pitch
         law = YuvToRgb.of(src.matrix, src.full_range)
         d.luma_zero, d.luma_gain = _BYTE_ZERO + law.black, law.luma_gain / 255
         (_, _, d.red_v), (_, d.green_u, d.green_v), (_, d.blue_u, _) = (law.rows / 255).tolist()
@@ -191,17 +193,15 @@ class CudaPreprocess:
                 f"{self._name}: got a frame {frame.spec}, built for {self._src}",
                 hint="a source that changes its size or format must reopen",
             )
-        if not address or frame.memory not in (Memory.MAPPED, Memory.DEVICE):
+        if not address or frame.memory is Memory.HOST:
             raise DeviceError(
                 f"{self._name}: got a frame in {frame.memory.value} memory, which the GPU cannot read",
                 hint="a defect in edged: the source's slots must come from the CUDA device (built for mapped memory)",
             )
         d = self._descriptor
-        d.plane0 = address
-        d.plane1 = address + self._offsets[-1]
-        plain, wide, needs = _FORMATS[self._src.format]
-        aligned = not (d.plane0 | d.plane1 | d.pitch0) & (needs - 1)
-        d.format = wide if aligned else plain
+        chroma = address + self._chroma
+        d.plane0, d.plane1 = address, chroma
+        d.format = self._plain if (address | chroma | self._pitch) & self._mask else self._wide
 
     def _checked(self, target: TensorView) -> int:
         """The address of a tensor that the kernel may write."""

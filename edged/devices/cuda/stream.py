@@ -91,6 +91,7 @@ class CudaStream:
         self._next = 0
         self._record = self._driver.quick("cuEventRecord")
         self._copy = self._driver.quick("cuMemcpyAsync")
+        self._elapsed, self._ms = self._driver.quick("cuEventElapsedTime"), c_float()
         # calls of the host by number; the C function must live as long as the stream
         self._calls: dict[int, tuple[Callable[..., object], tuple[Any, ...], bool]] = {}
         self._numbers = itertools.count(1)
@@ -151,8 +152,10 @@ class CudaStream:
 
     def elapsed_ms(self, start: Event, end: Event) -> float:
         """Time on the GPU between two events of this stream that have both been waited for."""
-        ms = c_float()
-        self._driver.cuEventElapsedTime(byref(ms), cast(CudaEvent, start).handle, cast(CudaEvent, end).handle)
+        ms = self._ms
+        status = self._elapsed(byref(ms), cast(CudaEvent, start).handle, cast(CudaEvent, end).handle)
+        if status:
+            self._driver.fail("cuEventElapsedTime", status)
         return ms.value
 
     def copy(self, target: TensorView, source: TensorView) -> None:
