@@ -46,7 +46,8 @@ class Job:
 
     Times are CLOCK_MONOTONIC in ns; `dropped` is the mailbox's count of what was dropped before it. The frame's
     lease is its runner's until the device has read it; after that only its facts are used. `host_ns`: processor time of
-    its runner's thread for it, besides parsing and handing on; `copied`: bytes of pixels that the CPU moved for it.
+    its runner's thread for it, besides parsing and handing on; `device_ms`: preprocessing and inference as the device
+    timed them, of some jobs; `copied`: bytes of pixels that the CPU moved for it.
     """
 
     pipeline: Pipeline
@@ -57,8 +58,7 @@ class Job:
     launched_ns: int = 0
     done_ns: int = 0
     parsed_ns: int = 0
-    preprocess_ms: float = 0.0
-    engine_ms: float = 0.0
+    device_ms: tuple[float, float] | None = None
     host_ns: int = 0
     copied: int = 0
 
@@ -276,8 +276,9 @@ class Pipeline:
         self._last_ns = now
         t = self.times
         t["wait"].record((job.taken_ns - captured) / 1e9)
-        t["preprocess"].record(job.preprocess_ms / 1e3)
-        t["engine"].record(job.engine_ms / 1e3)
+        if job.device_ms is not None:
+            t["preprocess"].record(job.device_ms[0] / 1e3)
+            t["engine"].record(job.device_ms[1] / 1e3)
         t["infer"].record((job.done_ns - job.launched_ns) / 1e9)
         t["parse"].record((job.parsed_ns - job.done_ns) / 1e9)
         t["age"].record((now - captured) / 1e9)

@@ -72,8 +72,8 @@ class Ticket:
     job: Job | None = None  # from launch until its pipeline has it back
     preprocess: Preprocess | None = None  # the job's
     reading: bool = False  # the device may still read the frame: its lease is held
-    start: Event | None = None
-    ready: Event | None = None  # the input is filled; None: nobody can tell (within a graph)
+    start: Event | None = None  # None: this job is not timed
+    ready: Event | None = None  # the input is filled; None: nobody asks, or can tell (within a graph)
     done: Event | None = None
 
     @staticmethod
@@ -96,11 +96,11 @@ class Ticket:
         decoded = None if decode is None else views[decode.tensor]
         return Ticket(index, views[image], rows, copies, engine.bind(views, region), decode, decoded)
 
-    def launch(self, frame: Frame, preprocess: Preprocess, stream: Stream) -> None:
-        """Queue a job: as one graph if there is one for this preprocessor."""
+    def launch(self, frame: Frame, preprocess: Preprocess, stream: Stream, *, timed: bool = True) -> None:
+        """Queue a job: as one graph if there is one for this preprocessor. `timed`: `times` will be asked for."""
         graph = self.graphs.get(preprocess)
         self.preprocess = preprocess
-        self.start = stream.record()
+        self.start = stream.record() if timed else None
         if graph is None:
             preprocess.enqueue(frame, self.target, 0, stream)
             self.ready = stream.record()
@@ -108,8 +108,23 @@ class Ticket:
         else:
             cast(Described, preprocess).describe(frame, 0, self.index)
             graph.launch()
-            self.ready = graph.ready
+            self.ready = graph.ready if timed else None
         self.done = stream.record()
+
+    def times(self, stream: Stream) -> tuple[float, float] | None:
+        """Preprocessing and inference with all that follows it, in ms on the device; None: it was not timed.
+
+        Once `done` has been waited for; raises what preprocessing raised. Where nobody can tell the two apart (a driver
+        that does not time events within graphs), the first is 0.
+        """
+        start, ready, done = self.start, self.ready, self.done
+        if ready is not None:
+            ready.wait()  # long past
+        if start is None or done is None:
+            return None
+        if ready is None:
+            return 0.0, stream.elapsed_ms(start, done)
+        return stream.elapsed_ms(start, ready), stream.elapsed_ms(ready, done)
 
     def capture(self, preprocess: Preprocess, stream: Stream) -> None:
         """Record the graph of `preprocess`; raises what the stream or the engine has against it."""

@@ -475,7 +475,7 @@ def test_stage_times_are_those_of_the_job() -> None:
     job.frame.captured_mono_ns -= 50_000_000
     captured = job.frame.captured_mono_ns
     job.taken_ns, job.launched_ns, job.done_ns = (captured + ms * 1_000_000 for ms in (2, 3, 13))
-    job.preprocess_ms, job.engine_ms = 4.0, 6.0
+    job.device_ms = 4.0, 6.0
     rig.finish(job)
     stages = rig.pipeline.counts().stages
     assert stages.keys() == set(STAGES)

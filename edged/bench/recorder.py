@@ -40,6 +40,13 @@ def quantiles(ns: npt.NDArray[np.int64]) -> Quantiles:
     return Quantiles(n, round(float(ordered.mean()), 3), p50, p99, p999, round(float(ordered[-1]), 3))
 
 
+def _device_ns(job: Job) -> tuple[int, int]:
+    """-1: the job was not timed on its device."""
+    return (
+        (-1, -1) if job.device_ms is None else (round(job.device_ms[0] * 1e6), round(job.device_ms[1] * 1e6))
+    )
+
+
 class Recorder:
     """A pipeline's `on_result`: skips `warm_up_s` from the first result, records `seconds`, then calls `on_full`.
 
@@ -83,8 +90,7 @@ class Recorder:
             job.launched_ns,
             job.done_ns,
             now,
-            round(job.preprocess_ms * 1e6),
-            round(job.engine_ms * 1e6),
+            *_device_ns(job),
         )
         self._n += 1
         long_enough = now - self._rows[0, _COLUMNS.index("handed")] >= self._span_ns
@@ -115,12 +121,16 @@ class Recorder:
 
     def busy(self, runners: int) -> float:
         """Share of the time in which a runner's engine was inferring."""
-        return float(self._column("engine")[1:].sum()) / 1e9 / self.seconds / runners
+        return float(self._timed("engine").mean()) * (self._n - 1) / 1e9 / self.seconds / runners
 
     def stages(self) -> dict[str, Quantiles]:
         out = {name: quantiles(self._column(b) - self._column(a)) for name, (a, b) in _STAGES.items()}
-        out.update((name, quantiles(self._column(name))) for name in ("preprocess", "engine"))
+        out.update((name, quantiles(self._timed(name))) for name in ("preprocess", "engine"))
         return out
+
+    def _timed(self, name: str) -> npt.NDArray[np.int64]:
+        column = self._column(name)
+        return column[column >= 0]
 
     def _column(self, name: str) -> npt.NDArray[np.int64]:
         return self._rows[: self._n, _COLUMNS.index(name)]

@@ -35,7 +35,7 @@ def test_nothing_has_no_quantiles() -> None:
 
 def job(**times: int) -> Any:
     frame = types.SimpleNamespace(captured_mono_ns=times.get("captured", 0))
-    fields = {"taken_ns": 1, "launched_ns": 2, "done_ns": 3, "preprocess_ms": 0.25, "engine_ms": 0.5}
+    fields = {"taken_ns": 1, "launched_ns": 2, "done_ns": 3, "device_ms": (0.25, 0.5)}
     return types.SimpleNamespace(frame=frame, **fields)
 
 
@@ -57,12 +57,17 @@ def feed(r: Recorder, seqs: list[tuple[int, int]]) -> None:
 
 def test_it_ends_with_the_least_frames_and_says_so_once() -> None:
     r, said = recorder()
-    feed(r, [(i, 2 * i) for i in range(LEAST_FRAMES + 3)])
+    for i in range(LEAST_FRAMES + 3):
+        one = job()
+        if i % 4:
+            one.device_ms = None  # not timed
+        r(cast(Any, one), result(i, 2 * i))
     assert said == ["start", "full"]
     assert r.frames == LEAST_FRAMES
     r.check_order()
     stages = r.stages()
     assert stages["engine"].p50_ms == 0.5
+    assert stages["engine"].count < r.frames
     assert stages["preprocess"].p50_ms == 0.25
     assert r.fps > 0
     assert r.busy(2) == pytest.approx(r.busy(1) / 2)

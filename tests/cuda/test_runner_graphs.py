@@ -105,6 +105,7 @@ def test_each_frame_is_one_graph_and_gives_its_own_result(
     counts = rig.pipeline.counts()
     assert counts.copied == {"capture": 0, "preprocess": 0}
     assert counts.stages["host"].count == 30
+    assert counts.stages["engine"].count == 8  # one in four is timed
 
 
 def test_nothing_is_allocated_once_it_runs(device: CudaDevice, driver: Standin) -> None:
