@@ -220,7 +220,9 @@ class UsualLoop:
         import onnxruntime as ort
 
         self._input = load_model(model).input
-        cuda = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": conv_search.upper()})
+        # the same arithmetic and choice of algorithms as edged's engine: by itself ONNX Runtime rounds to TF32
+        options = {"cudnn_conv_algo_search": conv_search.upper(), "use_tf32": "0"}
+        cuda = ("CUDAExecutionProvider", options)
         providers = ["CPUExecutionProvider"] if device == "cpu" else [cuda, "CPUExecutionProvider"]
         self._session: Any = ort.InferenceSession(str(model / "model.onnx"), providers=providers)
         spec = FULL_HD
