@@ -66,42 +66,51 @@ class Bench:
         return {name: self._speed(name) for name in self.args.models.split(",")}
 
     def _speed(self, name: str) -> dict[str, Any]:
-        seconds, rounds = self.args.seconds, self.args.rounds
-        config = self.config(name)
-        alone = rig.Alone(config)
-        try:
-            usual = rig.UsualLoop(self.model(name), self.args.device, self.args.conv_search)
-            alone.run(0.5)
-            usual.run(0.5)
-            rows: list[dict[str, Any]] = []
-            for _ in range(rounds):
-                before = alone.run(seconds / 2)
-                run = rig.Run(config, seconds=seconds).go()
-                after = alone.run(seconds / 2)
-                limit = (before + after) / 2
-                loop = usual.run(seconds)
-                rows.append({"pipeline": run, "alone_fps": round(limit, 1), "usual_fps": round(loop, 1)})
-                say(
-                    f"{name}: pipeline {run['fps']}, engine alone {limit:.1f}, usual loop {loop:.1f} frames/s"
-                )
-        finally:
-            alone.close()
-        one = rig.Run(self.config(name, in_flight=1), seconds=seconds).go()
+        rows: list[dict[str, Any]] = []
+        for _ in range(self.args.rounds):
+            before = self.contest("alone", name)
+            pipeline = self.contest("edged", name)
+            after = self.contest("alone", name)
+            usual = self.contest("usual", name)
+            limit = (before["fps"] + after["fps"]) / 2
+            rows.append({"pipeline": pipeline, "alone_fps": round(limit, 1), "usual_fps": usual["fps"]})
+            say(
+                f"{name}: pipeline {pipeline['fps']}, engine alone {limit:.1f}, usual loop {usual['fps']} frames/s, "
+                f"runner {pipeline['runner_cpu_us']['p50']} us"
+            )
         return {
-            "alone_mode": alone.mode,
+            "alone_mode": before["mode"],
             "of_alone": round(median(r["pipeline"]["fps"] / r["alone_fps"] for r in rows), 4),
             "of_usual": round(median(r["pipeline"]["fps"] / r["usual_fps"] for r in rows), 4),
             "alone_ms": round(1e3 / median(r["alone_fps"] for r in rows), 4),
-            "runner_cpu_us": median(r["pipeline"]["runner_cpu_us"]["mean"] for r in rows),
+            "runner_cpu_us": median(r["pipeline"]["runner_cpu_us"]["p50"] for r in rows),
             "rounds": rows,
-            "in_flight_1": one,
+            "in_flight_1": self.contest("edged", name, in_flight=1),
         }
+
+    def contest(self, who: str, name: str, **options: Any) -> dict[str, Any]:
+        """One contestant in a process of its own: see _gpu/contest.py."""
+        given = {
+            "device": self.args.device,
+            "conv_search": self.args.conv_search,
+            "seconds": self.args.seconds,
+        }
+        flags = [f"--{k.replace('_', '-')}={v}" for k, v in (given | options).items()]
+        script = ROOT / "scripts" / "_gpu" / "contest.py"
+        done = subprocess.run(
+            [sys.executable, str(script), who, str(self.model(name)), *flags],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"{who} on {name} ended with {done.returncode}: {done.stderr[-800:]}")
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return found
 
     def streams(self) -> list[dict[str, Any]]:
         rows = []
         for count in map(int, self.args.streams.split(",")):
-            config = self.config("yolox-nano", streams=count)
-            found = rig.Run(config, rate=30.0, seconds=self.args.seconds * 2, warm=30 * count).go()
+            seconds = self.args.seconds * 2
+            found = self.contest("edged", "yolox-nano", streams=count, rate=30.0, seconds=seconds)
             rows.append({"streams": count, "offered_fps": 30 * count, **found})
             say(f"{count} streams: {found['fps']} frames/s, age p99 {found['age_p99_ms']} ms")
         return rows
