@@ -1,7 +1,7 @@
 """The first step of CPU preprocessing: a camera's bytes to the colours of the model, 8 bits a channel.
 
-OpenCV converts BT.601 limited range in one pass (its rounded coefficients differ from color.py by at most
-0.2 grey levels). It knows no other matrix or range: those are expanded to 4:4:4 and multiplied.
+OpenCV converts BT.601 limited range in one pass. It knows no other matrix or range: those are expanded to 4:4:4
+and multiplied.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _luma(src: FrameSpec) -> Conversion:
     cv2 = opencv()
     law = YuvToRgb.of(src.matrix, src.full_range)
     levels = np.maximum(np.arange(256) - law.black, 0) * law.luma_gain
-    stretch = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    stretch = np.clip(np.floor(levels + 0.5), 0, 255).astype(np.uint8)
     packed, limited = src.format in PACKED_422, law.black > 0
     if not packed and not limited:
         return Conversion(1, {}, _as_it_is)

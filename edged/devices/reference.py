@@ -1,7 +1,8 @@
 """Preprocessing in slow, obvious numpy: the meaning that every device agrees with, within one grey level.
 
-1. Every source pixel becomes R, G, B (or, for a grey model, one grey level) in real numbers. Chroma of
-   4:2:2 and 4:2:0 belongs to all pixels that share it: nearest, not interpolated. See color.py.
+1. Every source pixel becomes R, G, B (or, for a grey model, one grey level), rounded to whole grey levels, halves
+   up: what a library for 8-bit pictures resizes. Chroma of 4:2:2 and 4:2:0 belongs to all pixels that share it:
+   nearest, not interpolated. See color.py.
 2. The picture is resampled to its placed size (frames.Geometry): bilinear, pixel centres at +0.5,
    coordinates clamped to the edge. Shrinking uses the same two taps an axis, without averaging, because
    the reference code of YOLOX, YOLOv5 and most detectors resizes with OpenCV's INTER_LINEAR, and a model
@@ -10,7 +11,8 @@
    `color`, rounded (and clipped to 0..255 or -128..127) only if the tensor is uint8 or int8.
 
 "Within one grey level" compares a device's values, mapped back to grey levels, with these rounded to whole
-grey levels: a device may keep 8 bits between the steps.
+grey levels: a device resamples to 8 bits, with weights of few bits. All of edged's do it as OpenCV's INTER_LINEAR
+does on x86 (kernels/preprocess.cu says how), so that a model scores the same on each.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ def split_yuv(spec: FrameSpec, planes: tuple[U8, ...]) -> tuple[F64, F64, F64]:
 
 
 def to_rgb(spec: FrameSpec, planes: tuple[U8, ...]) -> F64:
-    """R, G, B of every pixel in grey levels, float64 [h, w, 3]."""
+    """R, G, B of every pixel in whole grey levels, float64 [h, w, 3]."""
     if spec.format is PixelFormat.RGB:
         return planes[0].astype(float)
     if spec.format is PixelFormat.BGR:
@@ -48,16 +50,16 @@ def to_rgb(spec: FrameSpec, planes: tuple[U8, ...]) -> F64:
     law = YuvToRgb.of(spec.matrix, spec.full_range)
     y, u, v = split_yuv(spec, planes)
     yuv = np.stack([np.maximum(y - law.black, 0), u - 128, v - 128], axis=-1)
-    return np.asarray(np.clip(yuv @ law.rows.T, 0, 255))
+    return np.asarray(np.clip(np.floor(yuv @ law.rows.T + 0.5), 0, 255))
 
 
 def to_grey(spec: FrameSpec, planes: tuple[U8, ...]) -> F64:
-    """The grey level of every pixel, float64 [h, w, 1]; of a YUV picture it is the luma."""
+    """The whole grey level of every pixel, float64 [h, w, 1]; of a YUV picture it is the luma."""
     if spec.format in (PixelFormat.RGB, PixelFormat.BGR, PixelFormat.GREY):
-        return np.asarray(to_rgb(spec, planes) @ np.array(GREY_WEIGHTS))[..., None]
+        return np.asarray(np.floor(to_rgb(spec, planes) @ np.array(GREY_WEIGHTS) + 0.5))[..., None]
     law = YuvToRgb.of(spec.matrix, spec.full_range)
     luma = split_yuv(spec, planes)[0]
-    return np.clip(np.maximum(luma - law.black, 0) * law.luma_gain, 0, 255)[..., None]
+    return np.clip(np.floor(np.maximum(luma - law.black, 0) * law.luma_gain + 0.5), 0, 255)[..., None]
 
 
 def resample(picture: F64, width: int, height: int) -> F64:

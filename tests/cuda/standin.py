@@ -19,13 +19,14 @@ import pytest
 
 from edged.devices.cuda import driver as driver_module
 from edged.devices.cuda.compiled import Function, Macros
+from edged.devices.cuda.descriptors import Descriptor, Target
 from edged.devices.cuda.device import CudaDevice
 from edged.devices.cuda.driver import Module
 from edged.memory import Budget
 from tests.devices.cuda.emulation import Emulation
 
 # bytes of each argument: the driver copies them when a kernel is launched
-SIZES = {"preprocess_one": "96,8,48,8", "preprocess_rows": "8,8,48,8", "decode": "8,144,8,8"}
+SIZES = {"preprocess_one": "112,8,48,8", "preprocess_rows": "8,8,48,8", "decode": "8,144,8,8"}
 
 
 @cache

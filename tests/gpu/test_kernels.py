@@ -30,11 +30,16 @@ from tests.devices.cuda.test_dewarp import (  # noqa: F401
 )
 from tests.devices.cuda.test_preprocess import (  # noqa: F401
     test_addresses_that_forbid_wide_loads,
-    test_agrees_with_the_cpu_path,
     test_agrees_with_the_reference,
     test_every_format_to_every_tensor,
     test_one_launch_fills_a_batch_from_cameras_of_all_formats,
     test_shrinking_by_an_odd_number_reads_single_pixels,
+)
+from tests.devices.cuda.test_same_as_cpu import (  # noqa: F401
+    test_a_region_is_a_picture_of_its_own,
+    test_every_colour,
+    test_every_source_to_every_size,
+    test_photographs_and_what_is_found_in_them,
 )
 from tests.devices.rig import picture
 

@@ -15,7 +15,7 @@ from edged.tensors import TensorSpec
 
 
 class Descriptor(ctypes.Structure):
-    """One row of a batch: where its picture is, how to read it and where it goes. 96 bytes, no padding.
+    """One row of a batch: where its picture is, how to read it and where it goes. 112 bytes, no padding.
 
     Addresses are the device's. `format` 0 leaves the row of the tensor as it is.
     """
@@ -29,8 +29,10 @@ class Descriptor(ctypes.Structure):
         ("one_tap", ctypes.c_int32),
         *((name, ctypes.c_int32) for name in ("roi_x", "roi_y", "roi_w", "roi_h")),
         *((name, ctypes.c_int32) for name in ("place_x", "place_y", "place_w", "place_h")),
-        *((name, ctypes.c_float) for name in ("step_x", "step_y", "luma_zero", "luma_gain")),
-        *((name, ctypes.c_float) for name in ("red_v", "green_u", "green_v", "blue_u")),
+        *((name, ctypes.c_float) for name in ("step_x", "step_y", "rest_x", "rest_y")),
+        *((name, ctypes.c_float) for name in ("luma_zero", "luma_gain")),
+        *((name, ctypes.c_float) for name in ("red_v", "green_u", "green_v", "blue_u", "tie")),
+        ("unused", ctypes.c_int32),
     )
 
 

@@ -112,6 +112,7 @@ class CudaPreprocess:
         law = YuvToRgb.of(src.matrix, src.full_range)
         d.luma_zero, d.luma_gain = _BYTE_ZERO + law.black, law.luma_gain / 255
         (_, _, d.red_v), (_, d.green_u, d.green_v), (_, d.blue_u, _) = (law.rows / 255).tolist()
+        d.tie = law.tie / 255
 
     def look_at(self, roi: Roi | None) -> None:
         """From the next frame on, show the region x, y, w, h of the source (None: all of it). Changes `geometry`."""
@@ -126,7 +127,10 @@ class CudaPreprocess:
         place = g.placed
         d.roi_x, d.roi_y, d.roi_w, d.roi_h = x, y, w, h
         d.place_x, d.place_y, d.place_w, d.place_h = place
-        d.step_x, d.step_y = w / place[2], h / place[3]
+        for axis, source, target in (("x", w, place[2]), ("y", h, place[3])):
+            step = 1 / (target / source)  # as OpenCV does, to the last bit
+            setattr(d, f"step_{axis}", step)
+            setattr(d, f"rest_{axis}", step - getattr(d, f"step_{axis}"))  # reads back as a float
         # the middle of an odd number of pixels is one of them: nothing is blended, as with no resize
         d.one_tap = int(all(s == t * (s // t) and s // t % 2 for s, t in ((w, place[2]), (h, place[3]))))
         self._geometry = Geometry(

@@ -2,6 +2,7 @@
 // One block runs after another on one thread: static stands for __shared__, plain arithmetic for atomics.
 #pragma once
 #define EDGED_EMULATED
+#include <fenv.h>
 #include <math.h>
 #include <string.h>
 #include <ucontext.h>
@@ -44,6 +45,14 @@ inline unsigned __float_as_uint(float f) {
     return v;
 }
 inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
+inline float __fmaf_rd(float a, float b, float c) {
+    const int before = fegetround();
+    fesetround(FE_DOWNWARD);
+    const float found = fmaf(a, b, c);
+    fesetround(before);
+    return found;
+}
+inline float __fadd_rd(float a, float b) { return __fmaf_rd(a, 1.0f, b); }
 inline float __saturatef(float v) { return v > 0 ? (v < 1 ? v : 1) : 0; }
 inline int __float2int_rn(float v) { return (int)rintf(v); }
 inline void __threadfence() {}

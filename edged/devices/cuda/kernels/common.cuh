@@ -31,11 +31,8 @@ __device__ __forceinline__ void forget() { asm volatile("" ::: "memory"); }
 #define BYTE_BITS 0x4B000000u
 #define BYTE_ZERO 8388608.0f
 
-// 1.5 * 2^23: adding and subtracting it rounds a float of this size to the nearest integer, halves to even
-#define ROUNDER 12582912.0f
-
-__device__ __forceinline__ float rounded(float v, float unit) {
-    return __fmaf_rn(v, unit, ROUNDER) - ROUNDER;
-}
+// 1.5 * 2^23 and its bits: added downward to a float below 2^22 it gives that float's floor, as an integer in the bits
+#define FLOORER 12582912.0f
+#define FLOORER_BITS 0x4B400000
 
 #endif

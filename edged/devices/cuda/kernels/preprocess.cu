@@ -17,7 +17,7 @@
 #define PIXELS 4  // preprocess.py has it, too
 #define BLOCKS 4  // of 256 threads on a multiprocessor at once; preprocess.py makes one such wave of them
 
-struct Descriptor {  // 96 bytes; descriptors.py has its mirror
+struct Descriptor {  // 112 bytes; descriptors.py has its mirror
     u64 plane0, plane1;                        // device addresses; plane1: NV12's chroma
     int pitch0, pitch1;                        // bytes between rows
     int format;                                // enum Format; 0: leave this row of the batch as it is
@@ -25,8 +25,11 @@ struct Descriptor {  // 96 bytes; descriptors.py has its mirror
     int roi_x, roi_y, roi_w, roi_h;            // what is seen of the source, in its pixels
     int place_x, place_y, place_w, place_h;    // where it goes in the tensor; the rest is padding
     float step_x, step_y;                      // roi_w / place_w, roi_h / place_h
+    float rest_x, rest_y;                      // what the steps' doubles have beyond these floats
     float luma_zero, luma_gain;                // 2^23 + black; gain to 0..1
     float red_v, green_u, green_v, blue_u;     // to 0..1
+    float tie;                                 // added before rounding (color.py), to 0..1
+    int unused;
 };
 
 struct Target {  // 48 bytes; descriptors.py has its mirror
@@ -38,7 +41,7 @@ struct Target {  // 48 bytes; descriptors.py has its mirror
     int unused;
 };
 
-static_assert(sizeof(Descriptor) == 96 && sizeof(Target) == 48, "descriptors.py has other sizes");
+static_assert(sizeof(Descriptor) == 112 && sizeof(Target) == 48, "descriptors.py has other sizes");
 
 // Where the addresses allow it, a pair's or group's bytes come in one load (NV12_PAIRS and so on).
 enum Format { UNUSED, BGR, RGB, GREY, YUYV, UYVY, NV12, YUYV_WORDS, UYVY_WORDS, NV12_PAIRS };
@@ -58,7 +61,7 @@ struct __align__(PIXELS * sizeof(Element)) Group {
 };
 
 struct Colour {
-    float at[CHANNELS];  // R, G, B or grey; 0..255 / unit(format)
+    float at[CHANNELS];  // R, G, B or grey; 2^23 + a whole grey level, as a byte or-ed into BYTE_BITS is
 };
 
 __device__ __forceinline__ Element element_of(float value) {
@@ -74,20 +77,21 @@ __device__ __forceinline__ Element element_of(float value) {
 
 __device__ __forceinline__ float number(u32 byte) { return __uint_as_float(byte | BYTE_BITS) - BYTE_ZERO; }
 
-// Grey levels in one unit of a Colour. YUV is computed in 0..1, where clipping is part of the multiplication.
-__device__ constexpr float unit(int format) { return format == BGR || format == RGB || format == GREY ? 1.0f : 255.0f; }
+// Of 0..1: YUV is computed in that, where clipping is part of the multiplication.
+__device__ __forceinline__ float whole_level(float share) { return __fmaf_rn(__saturatef(share), 255.0f, BYTE_ZERO); }
 
 __device__ __forceinline__ Colour colour_of(const Descriptor& d, u32 y, u32 u, u32 v) {
     const float luma = fmaxf(__uint_as_float(y | BYTE_BITS) - d.luma_zero, 0.0f);
+    const float light = __fmaf_rn(luma, d.luma_gain, d.tie);
     Colour c;
 #if CHANNELS == 1
-    c.at[0] = __saturatef(luma * d.luma_gain);
+    c.at[0] = whole_level(light);
 #else
     const float cb = __uint_as_float(u | BYTE_BITS) - (BYTE_ZERO + 128.0f);
     const float cr = __uint_as_float(v | BYTE_BITS) - (BYTE_ZERO + 128.0f);
-    c.at[0] = __saturatef(__fmaf_rn(cr, d.red_v, luma * d.luma_gain));
-    c.at[1] = __saturatef(__fmaf_rn(cr, d.green_v, __fmaf_rn(cb, d.green_u, luma * d.luma_gain)));
-    c.at[2] = __saturatef(__fmaf_rn(cb, d.blue_u, luma * d.luma_gain));
+    c.at[0] = whole_level(__fmaf_rn(cr, d.red_v, light));
+    c.at[1] = whole_level(__fmaf_rn(cr, d.green_v, __fmaf_rn(cb, d.green_u, light)));
+    c.at[2] = whole_level(__fmaf_rn(cb, d.blue_u, light));
 #endif
     return c;
 }
@@ -95,9 +99,13 @@ __device__ __forceinline__ Colour colour_of(const Descriptor& d, u32 y, u32 u, u
 __device__ __forceinline__ Colour colour_of(u32 r, u32 g, u32 b) {
     Colour c;
 #if CHANNELS == 1
-    c.at[0] = __fmaf_rn(number(r), 0.299f, __fmaf_rn(number(g), 0.587f, number(b) * 0.114f));
+    // color.py's GREY_WEIGHTS, exact in a float; half a step more, so that halves go up
+    const float unit = 1.0f / 32768, half = 0.5f / 32768;
+    const float grey = __fmaf_rn(number(g), 19235 * unit, __fmaf_rn(number(b), 3735 * unit, half));
+    c.at[0] = __fmaf_rn(number(r), 9798 * unit, grey) + BYTE_ZERO;
 #else
-    c.at[0] = number(r), c.at[1] = number(g), c.at[2] = number(b);
+    c.at[0] = __uint_as_float(r | BYTE_BITS), c.at[1] = __uint_as_float(g | BYTE_BITS);
+    c.at[2] = __uint_as_float(b | BYTE_BITS);
 #endif
     return c;
 }
@@ -141,7 +149,7 @@ __device__ __forceinline__ Colour pixel(const Descriptor& d, Row row, int x) {
     }
     if (FORMAT == GREY) {
         Colour c;
-        const float level = number(__ldg(row.first + x));
+        const float level = __uint_as_float(__ldg(row.first + x) | BYTE_BITS);
         for (int k = 0; k < CHANNELS; k++) c.at[k] = level;
         return c;
     }
@@ -150,37 +158,66 @@ __device__ __forceinline__ Colour pixel(const Descriptor& d, Row row, int x) {
     return colour_of(__ldg(rgb + red), __ldg(rgb + 1), __ldg(rgb + 2 - red));
 }
 
-struct Taps {  // two neighbours on an axis, absolute, and the weight of the second
+struct Taps {  // two neighbours on an axis, absolute, and the weight of the second: a multiple of 2^-11
     int low, high;
     float weight;
 };
 
-// `at` is relative to the region of interest, which begins at `start`; pixel centres are whole numbers.
+// Where pixel `n` of the picture is in the region of interest: the double of OpenCV's formula, rounded once to a float.
+__device__ __forceinline__ float position(u32 n, float step, float rest) {
+    const float centre = __uint_as_float(n | BYTE_BITS) - (BYTE_ZERO - 0.5f);
+    return __fmaf_rn(centre, step, __fmaf_rn(centre, rest, -0.5f));
+}
+
+// `at` is relative to the region of interest, which begins at `start`; pixel centres are whole numbers. At an edge
+// both taps are the last pixel. The weight stays what it is, as OpenCV's of rows do: it decides what is cut off.
 __device__ __forceinline__ Taps taps_at(float at, int start, int size) {
-    at = fminf(fmaxf(at, 0.0f), (float)(size - 1));
+    const float floor = __fadd_rd(at, FLOORER);
+    const int low = (int)__float_as_uint(floor) - FLOORER_BITS;
     Taps t;
-    t.low = (int)at;
-    t.weight = at - (float)t.low;
-    t.high = start + t.low + (t.weight > 0.0f);  // never beyond the last: there the weight is 0
-    t.low += start;
+    t.weight = (at - (floor - FLOORER) + 6144.0f) - 6144.0f;  // floats from 2^12 on have steps of 2^-11
+    t.low = start + max(low, 0);
+    t.high = start + min(low + (t.weight > 0.0f), size - 1);
     return t;
 }
 
+// How a row of `upper` and one of `lower` make one, by floats whose steps do the cutting: those from 2^16 on have
+// steps of 2^-7, those from 2^21 on of 2^-2, those from 2^23 on of 1.
+struct Mix {
+    float upper, upper_zero, lower, lower_zero;
+};
+
+#define FINE_ZERO 65536.0f
+#define COARSE_ZERO 2097152.0f
+
+__device__ __forceinline__ Mix mix_of(float weight) {
+    Mix m;
+    m.upper = 1.0f - weight;
+    m.lower = weight;
+    m.upper_zero = __fmaf_rn(m.upper, -FINE_ZERO, COARSE_ZERO);
+    // 256 more, so that the steps are the same below zero; a half, so that the sum's floor is rounded
+    m.lower_zero = __fmaf_rn(m.lower, -FINE_ZERO, -(COARSE_ZERO + 256.0f - 0.5f));
+    return m;
+}
+
+// OpenCV's INTER_LINEAR for 8 bits, to the last bit, so that a model sees from a GPU what it sees from a CPU: weights
+// of 11 bits; columns blended and cut to 1/128 of a level; each row's share of that cut to 1/4; their sum rounded.
 template <int FORMAT>
-__device__ __forceinline__ void blend(const Descriptor& d, Row top, Row bottom, Taps x, float weight, float* level) {
+__device__ __forceinline__ void blend(const Descriptor& d, Row top, Row bottom, Taps x, const Mix& y, float* level) {
     const Colour a = pixel<FORMAT>(d, top, x.low), b = pixel<FORMAT>(d, top, x.high);
     const Colour e = pixel<FORMAT>(d, bottom, x.low), f = pixel<FORMAT>(d, bottom, x.high);
     for (int k = 0; k < CHANNELS; k++) {
-        const float upper = __fmaf_rn(b.at[k] - a.at[k], x.weight, a.at[k]);
-        const float lower = __fmaf_rn(f.at[k] - e.at[k], x.weight, e.at[k]);
-        level[k] = rounded(__fmaf_rn(lower - upper, weight, upper), unit(FORMAT));
+        const float upper = __fmaf_rd(b.at[k] - a.at[k], x.weight, a.at[k] - (BYTE_ZERO - FINE_ZERO));
+        const float lower = __fmaf_rd(f.at[k] - e.at[k], x.weight, e.at[k] - (BYTE_ZERO - FINE_ZERO));
+        const float sum = __fmaf_rd(upper, y.upper, y.upper_zero) + __fmaf_rd(lower, y.lower, y.lower_zero);
+        level[k] = __fadd_rd(sum, BYTE_ZERO + 256.0f) - BYTE_ZERO;
     }
 }
 
 // The pixel of the source that column `at` of the picture shows, and its neighbour.
 __device__ __forceinline__ Taps column_taps(const Descriptor& d, int at) {
     const int column = min(max(at, 0), d.place_w - 1);
-    return taps_at(__fmaf_rn(column + 0.5f, d.step_x, -0.5f), d.roi_x, d.roi_w);
+    return taps_at(position(column, d.step_x, d.rest_x), d.roi_x, d.roi_w);
 }
 
 struct Columns {  // of the PIXELS neighbours that a thread makes in every row that it makes
@@ -201,19 +238,21 @@ __device__ __forceinline__ void levels_of(
         // false for NaN: the table's word for "nothing is seen here"
         const bool seen = at.x >= -0.5f && at.y >= -0.5f && at.x < d.roi_w - 0.5f && at.y < d.roi_h - 0.5f;
         const Taps h = taps_at(seen ? at.x : 0.0f, d.roi_x, d.roi_w), v = taps_at(seen ? at.y : 0.0f, d.roi_y, d.roi_h);
-        blend<FORMAT>(d, row_of<FORMAT>(d, v.low), row_of<FORMAT>(d, v.high), h, v.weight, level[i]);
+        const Mix mix = mix_of(v.weight);
+        blend<FORMAT>(d, row_of<FORMAT>(d, v.low), row_of<FORMAT>(d, v.high), h, mix, level[i]);
         for (int k = 0; k < CHANNELS; k++) level[i][k] = seen ? level[i][k] : pad;
     }
 #else
-    const Taps v = taps_at(__fmaf_rn(down + 0.5f, d.step_y, -0.5f), d.roi_y, d.roi_h);
+    const Taps v = taps_at(position(down, d.step_y, d.rest_y), d.roi_y, d.roi_h);
+    const Mix mix = mix_of(v.weight);
     const Row top = row_of<FORMAT>(d, v.low), bottom = row_of<FORMAT>(d, v.high);
 #pragma unroll
     for (int i = 0; i < PIXELS; i++) {
         if (ONE_TAP) {
             const Colour found = pixel<FORMAT>(d, top, c.source[i]);
-            for (int k = 0; k < CHANNELS; k++) level[i][k] = rounded(found.at[k], unit(FORMAT));
+            for (int k = 0; k < CHANNELS; k++) level[i][k] = found.at[k] - BYTE_ZERO;
         } else {
-            blend<FORMAT>(d, top, bottom, column_taps(d, c.left + i), v.weight, level[i]);
+            blend<FORMAT>(d, top, bottom, column_taps(d, c.left + i), mix, level[i]);
         }
     }
 #endif
