@@ -59,12 +59,12 @@ class Board:
         faults = [u for u in units[1:] if core.phases[u] == "faulted"]
         if phase == "faulted" or (source is not None and source.down):
             faults.insert(0, units[0])
-        last = pipeline.last_result
+        last, refused = pipeline.last_result, pipeline.refused
         opening = [u for u in units if core.phases[u] == "starting"]
         return Observation(
             stopped="no frame comes any more" if phase == "ended" else "",
             looping="" if source is None else source.looping,
-            fault=core.reasons[faults[0]] if faults else "",
+            fault=core.reasons[faults[0]] if faults else refused.message if refused is not None else "",
             waiting=f"{opening[0]} is not open yet" if opening else "",
             result_s=None if last is None else last[0] / 1e9,
             invalid="" if last is None else last[1].reason or "",

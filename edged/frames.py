@@ -15,6 +15,7 @@ import numpy.typing as npt
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
 
+Roi = tuple[int, int, int, int]  # x, y, w, h: a part of a picture, in its pixels
 Fit = Literal["letterbox", "letterbox-topleft", "stretch"]
 ColorMatrix = Literal["bt601", "bt709"]
 TimestampSource = Literal["driver", "dequeue", "file", "decode", "synthetic"]
@@ -162,6 +163,7 @@ class Geometry:
 
     Coordinates are continuous: pixel i covers [i, i + 1). The picture fills
     [offset, offset + source * scale) of the model's input; the rest is padding.
+    `roi`: only this part of the source is shown, and fills `placed`; None: all of it.
     """
 
     source_width: int
@@ -172,31 +174,39 @@ class Geometry:
     scale_y: float
     offset_x: float
     offset_y: float
+    roi: Roi | None = None
 
     @staticmethod
-    def fit(source: tuple[int, int], model: tuple[int, int], fit: Fit) -> Geometry:
-        """Place a `source` (w, h) in a `model` input (w, h) as `fit` says.
+    def fit(source: tuple[int, int], model: tuple[int, int], fit: Fit, roi: Roi | None = None) -> Geometry:
+        """Place a `source` (w, h), or its `roi` as if that were the picture, in a `model` input (w, h) as `fit` says.
 
         Letterbox keeps the aspect ratio and rounds the placed size and the centring offset down, as the
         reference implementations of YOLOX and YOLOv5 do; scales are those of the rounded size.
         """
-        (sw, sh), (mw, mh) = source, model
-        if fit == "stretch":
-            return Geometry(sw, sh, mw, mh, mw / sw, mh / sh, 0.0, 0.0)
+        mw, mh = model
+        x, y, sw, sh = roi or (0, 0, *source)
         # integers: min(mw / sw, mh / sh) rounds 416 * (640 / 416) to 639 for some sizes
-        if mw * sh <= mh * sw:
+        if fit == "stretch":
+            rw, rh = mw, mh
+        elif mw * sh <= mh * sw:
             rw, rh = mw, max(1, sh * mw // sw)
         else:
             rw, rh = max(1, sw * mh // sh), mh
         ox, oy = ((mw - rw) // 2, (mh - rh) // 2) if fit == "letterbox" else (0, 0)
-        return Geometry(sw, sh, mw, mh, rw / sw, rh / sh, float(ox), float(oy))
+        scale_x, scale_y = rw / sw, rh / sh
+        return Geometry(*source, mw, mh, scale_x, scale_y, ox - x * scale_x, oy - y * scale_y, roi)
 
     @property
-    def placed(self) -> tuple[int, int, int, int]:
-        """x, y, w, h of the picture inside the model's input, in whole pixels."""
-        w = round(self.source_width * self.scale_x)
-        h = round(self.source_height * self.scale_y)
-        return int(self.offset_x), int(self.offset_y), w, h
+    def shown(self) -> Roi:
+        """x, y, w, h of what the model sees of the source, in its pixels."""
+        return self.roi or (0, 0, self.source_width, self.source_height)
+
+    @property
+    def placed(self) -> Roi:
+        """x, y, w, h of what is shown inside the model's input, in whole pixels."""
+        x, y, w, h = self.shown
+        left, top = self.offset_x + x * self.scale_x, self.offset_y + y * self.scale_y
+        return round(left), round(top), round(w * self.scale_x), round(h * self.scale_y)
 
     def points_to_source(self, xy: F32) -> F32:
         """[..., 2] model-input pixels to source pixels (a new array; not clipped)."""

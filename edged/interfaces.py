@@ -16,6 +16,7 @@ from edged.memory import Region, Slots, Want
 from edged.messages import Message
 from edged.parsers.base import Candidates, Head
 from edged.tensors import ImageInput, TensorSpec, TensorView
+from edged.views import WHOLE, View
 
 T = TypeVar("T")
 
@@ -210,9 +211,18 @@ class Device(Protocol):
 
     def stream(self, priority: int = 0, name: str = "") -> Stream: ...
     def preprocessor(
-        self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput, tickets: int = 1
+        self,
+        name: str,
+        src: FrameSpec,
+        dst: TensorSpec,
+        image: ImageInput,
+        tickets: int = 1,
+        view: View = WHOLE,
     ) -> Preprocess:
-        """`tickets`: batches that may be described at once, where work is captured."""
+        """`tickets`: batches that may be described at once, where work is captured. `view`: what `dst` shows of `src`.
+
+        ConfigError when frames of `src` have nothing of that.
+        """
         ...
 
     def decoder(

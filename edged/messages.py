@@ -1,8 +1,9 @@
 """What subscribers receive: one versioned schema, as JSON or MessagePack (msgspec structs).
 
 The JSON Schemas in edged/schemas are generated from these types (`edged schema messages`); a test keeps
-them in step. Boxes, points and sizes are in pixels of the source frame; meanings follow ROS vision_msgs
-but for the box, whose x, y is the top-left corner.
+them in step. Boxes, points and sizes are in pixels of the source's frame, or of a
+dewarped view of it (`Result.dewarped`); meanings follow ROS vision_msgs but for the box, whose x, y is the top-left
+corner.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ class Classification(msgspec.Struct, frozen=True):
 
 
 class Mask(msgspec.Struct, frozen=True):
-    """A class index for every cell of a grid that covers the frame.
+    """A class index for every cell of a grid that covers the frame, or the result's `roi` of it.
 
     `size` = [w, h] of the grid, `data` its cells row by row, uint8, compressed by zlib (base64 in JSON);
-    cell [i, j] covers the source rectangle of the frame's size divided by `size`. `labels` names the indices.
+    cell [i, j] covers a rectangle of the frame's (or roi's) size divided by `size`. `labels` names the indices.
     """
 
     size: tuple[int, int]
@@ -81,6 +82,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
     (pipelines.NAME.deadline_ms); both on the monotonic clock. `dropped` counts this pipeline's frames that
     gave way to newer ones since the result before. Results with the same session_id, `sync_group` and
     `frame_set` are of pictures that several cameras took at one moment (pipelines.NAME.sync_group).
+    All positions are in pixels of a picture of `frame` = [w, h]: the source's or, where `dewarped`, a view that was
+    computed from it (pipelines.NAME.dewarp) and lies nowhere in it. `roi` = [x, y, w, h]: the model saw only this
+    part of the picture; a mask's grid covers just that.
     """
 
     schema: Literal[1] = 1
@@ -105,6 +109,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
     rejected: int = 0
     model: ModelId
     frame: tuple[int, int]
+    roi: tuple[int, int, int, int] | None = None
+    dewarped: bool = False
     detections: list[Detection] | None = None
     classes: list[Classification] | None = None
     mask: Mask | None = None

@@ -19,6 +19,8 @@ from typing import Literal
 import msgspec
 
 from edged.config.schema import PipelineConfig
+from edged.config.words import join
+from edged.errors import EdgedError
 from edged.frames import Frame
 from edged.framesets import TAG, SyncGroup
 from edged.freshness import GOOD, Verdict, judge
@@ -30,6 +32,7 @@ from edged.rates import Rate
 from edged.results import ResultMaker
 from edged.tracking.tracker import Tracker
 from edged.units import Report
+from edged.views import View
 
 SMOOTH = 0.2  # weight of the newest of the gaps between results
 Offer = Callable[[Message], None]
@@ -86,9 +89,12 @@ class Pipeline:
     ) -> None:
         self.name = name
         self.config = config
+        self.view = View(config.roi, config.dewarp, join("pipelines", name))
         self.mailbox = Mailbox(bell, live=live, keeps=None if sync is None else sync.keeps)
         self.served = 0  # Bell.served when a runner last took a frame; guarded by the bell's condition
         self.state: Literal["starting", "running", "ended", "faulted"] = "starting"
+        # why it gets no frames of its source as that is now; set by the source's thread
+        self.refused: EdgedError | None = None
         self.on_result: Callable[[Job, Result], None] | None = None  # for measurements
         self._maker = ResultMaker(name, config, identity, model, labels, sync)
         self._offers = tuple(offers)

@@ -47,6 +47,7 @@ class ResultMaker:
 
     def result(self, frame: Frame, seq: int, dropped: int, parsed: Parsed, verdict: Verdict) -> Result:
         """`dropped`: frames that gave way since the result before."""
+        dewarp = self._config.dewarp
         frame_set: FrameSet | None = frame.tags.get(TAG) if self._sync is not None else None
         return Result(
             device=self._identity.device,
@@ -66,7 +67,9 @@ class ResultMaker:
             dropped=dropped,
             rejected=parsed.rejected,
             model=self._model,
-            frame=(frame.spec.width, frame.spec.height),
+            frame=(frame.spec.width, frame.spec.height) if dewarp is None else dewarp.size,
+            roi=self._config.roi,
+            dewarped=dewarp is not None,
             detections=None if parsed.boxes is None else self._detections(parsed),
             classes=None if parsed.classes is None else self._classes(parsed),
             mask=parsed.mask,

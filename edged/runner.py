@@ -23,6 +23,7 @@ from edged.pipeline import Job, Pipeline
 from edged.tensors import ImageInput, TensorSpec
 from edged.tickets import Ticket, capture_new, find_decode, ticket_wants
 from edged.units import Report, Unit
+from edged.views import WHOLE, View
 
 LOOK_S = 0.001  # with in_flight = 2: how late a frame that comes during an inference is queued behind it
 # Of graphs, the first of a pipeline's jobs and one in so many are timed on the device: events cost as much time of the
@@ -95,9 +96,9 @@ class Runner(Unit):
         """Tickets: one a job on the device, and one for the job that is parsed meanwhile."""
         return self.in_flight + 1
 
-    def preprocessor(self, name: str, spec: FrameSpec) -> Preprocess:
+    def preprocessor(self, name: str, spec: FrameSpec, view: View = WHOLE) -> Preprocess:
         """A way, not yet bound, from frames of `spec` to the model's input: for `fit`. ModelError if there is none."""
-        return self.device.preprocessor(name, spec, self._input_spec(), self._image, self._count)
+        return self.device.preprocessor(name, spec, self._input_spec(), self._image, self._count, view)
 
     # In the thread of a pipeline's source, while no frame of the pipeline is about.
 

@@ -28,14 +28,17 @@ from edged.config.schema import (
     Config,
     DeliverConfig,
     DeviceConfig,
+    DewarpOptions,
     ModelConfig,
     PipelineConfig,
     RuntimeConfig,
     SyncConfig,
 )
 from edged.daemon import Daemon, Limits
+from edged.devices import reference
 from edged.engines.fake import Arrays, FakeEngine
 from edged.errors import ConfigError, EdgedError, EngineError, ExitCode, SinkError, SourceError
+from edged.frames import FrameSpec, PixelFormat
 from edged.interfaces import Device, Engine, Sink, Source, Stream
 from edged.memory import format_bytes
 from edged.messages import Event, PipelineState, Result, State
@@ -45,7 +48,8 @@ from edged.sinks.fake import FakeSink
 from edged.sources.fake import FakeOptions, FakeSource
 from edged.sources.pattern import PatternOptions
 from edged.supervisor import Tick
-from edged.tensors import TensorSpec
+from edged.tensors import ImageInput, TensorSpec
+from edged.views import positions
 from tests import onnx_models
 
 FOREVER = Limits()
@@ -682,6 +686,75 @@ class TestFaults:
         assert "does not read its inbox" in caplog.text
 
 
+def corner(x: int, y: int) -> Any:
+    """A picture of 8x6 whose pixel at x, y alone is white."""
+    made = np.zeros((6, 8, 3), np.uint8)
+    made[y, x] = 255
+    return made
+
+
+class TestViews:
+    """The model gives back what it is shown: relu of the picture, 6x4."""
+
+    AROUND = DewarpOptions(lens="equirectangular", size=(12, 8), yaw=30)
+
+    def _shown(self, r: Result) -> Any:
+        assert r.tensors is not None
+        return np.frombuffer(r.tensors["y"].data, np.float32).reshape(3, 4, 6)
+
+    def test_a_region_is_all_that_the_model_sees(self, world: World) -> None:
+        world.model("relu", engine="onnxruntime")
+        world.source("a", corner(2, 1), corner(1, 1), corner(7, 4), size=(8, 6))
+        world.pipeline("part", "a", "relu", roi=(2, 1, 6, 4))
+        world.pipeline("all", "a")
+        code, daemon = world.run()
+        assert code is ExitCode.OK
+        first, second, third = world.results("part")
+        assert (self._shown(first)[:, 0, 0] == 255).all()
+        assert self._shown(first).sum() == 3 * 255
+        assert self._shown(second).sum() == 0, "one pixel to the left of it"
+        assert (self._shown(third)[:, 3, 5] == 255).all()
+        assert {(r.frame, r.roi, r.dewarped) for r in (first, second, third)} == {
+            ((8, 6), (2, 1, 6, 4), False)
+        }
+        assert {(r.frame, r.roi) for r in world.results("all")} == {((8, 6), None)}
+        copied = daemon.snapshot().pipelines["part"].copied["preprocess"]
+        assert copied == 3 * 6 * 4 * 3, "only its pixels are read"
+
+    def test_a_dewarped_view_is_computed_and_its_results_say_so(self, world: World) -> None:
+        world.model("relu", engine="onnxruntime")
+        rng = np.random.default_rng(2)
+        pictures = rng.integers(0, 256, (4, 48, 96, 3), np.uint8)
+        world.source("a", *pictures, size=(96, 48))
+        world.pipeline("front", "a", "relu", dewarp=self.AROUND)
+        assert world.run()[0] is ExitCode.OK
+        src, image = FrameSpec(96, 48, PixelFormat.BGR), ImageInput("x", (6, 4))
+        table = positions(self.AROUND, src, image)
+        for r, data in zip(world.results("front"), pictures, strict=True):
+            want = reference.dewarped_levels(src, (data,), image, self.AROUND.size, table)
+            assert np.abs(self._shown(r).transpose(1, 2, 0) - np.rint(want)).max() <= 1
+            assert (r.frame, r.roi, r.dewarped) == ((12, 8), None, True)
+
+    def test_a_region_that_a_file_lacks_is_refused_before_anything_starts(self, world: World) -> None:
+        world.source("a", 1, size=(8, 6))
+        world.pipeline("front", "a", roi=(4, 3, 4, 4))
+        code, daemon = world.run()
+        assert code is ExitCode.CONFIG
+        (error,) = daemon.errors
+        assert str(error).startswith(
+            "source a: pipelines.front.roi: [4, 3, 4, 4] is not inside the picture of 8x6; "
+        )
+
+    def test_a_cameras_only_pipeline_waits_for_a_picture_that_fits(self, world: World) -> None:
+        world.source("a", 1, 2, size=(8, 6), sizes=((4, 2), (4, 2), (8, 6)), backoff=(0.01, 0.02))
+        world.pipeline("front", "a", roi=(4, 2, 4, 4))
+        code, daemon = world.run()
+        assert code is ExitCode.OK
+        assert world.seqs("front") == [0, 1]
+        assert [e.message.partition(": [")[0] for e in daemon.errors] == ["source a: pipelines.front.roi"]
+        assert world.told("source a")[0] == "faulted"
+
+
 class TestRecovery:
     """Cameras that come and go. These fakes wait for their readers, so that every frame counts."""
 
@@ -724,6 +797,28 @@ class TestRecovery:
         assert told[-2:] == ["running", "stopped"]
         back = next(e for e in world.events if e.unit == "source a" and e.was == "faulted")
         assert "1 try" in back.reason
+
+    def test_one_that_comes_back_too_small_for_a_region_faults_that_pipeline_alone(
+        self, world: World
+    ) -> None:
+        world.source(
+            *("a", 1, 2, SourceError("source 'a' was unplugged"), 3, 4, 5),
+            backoff=self.AGAIN,
+            resume=True,
+            sizes=((8, 6), (4, 2)),
+        )
+        world.pipeline("all", "a")
+        world.pipeline("part", "a", roi=(4, 2, 4, 4))
+        code, daemon = world.run()
+        assert code is ExitCode.OK
+        assert [r.frame for r in world.results("all")] == [(8, 6)] * 2 + [(4, 2)] * 3
+        assert [(r.frame, r.roi) for r in world.results("part")] == [((8, 6), (4, 2, 4, 4))] * 2
+        reasons = [
+            m.body.pipelines["part"].reason for m in world.sinks["bus"].messages if isinstance(m.body, State)
+        ]
+        words = "source a: pipelines.part.roi: [4, 2, 4, 4] is not inside the picture of 4x2; "
+        assert any(r.startswith(words) for r in reasons)
+        assert daemon.snapshot().pipelines["part"].offered == 2
 
     def test_while_it_is_away_its_pipeline_says_that_it_does_not_look(self, world: World) -> None:
         back = threading.Event()

@@ -6,8 +6,10 @@ import hashlib
 import socket
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -133,6 +135,13 @@ def test_annotate_draws_on_a_copy_at_any_place() -> None:
     assert (grey == 114).all()
     assert tuple(seen[40, 10]) == picture.BOX
     assert tuple(seen[25, 15]) == picture.POINT
+
+
+@pytest.mark.parametrize("other", [{"dewarped": True}, {"frame": (320, 240)}])
+def test_what_is_in_other_pixels_is_not_drawn(other: dict[str, Any]) -> None:
+    grey = np.full((480, 640, 3), 114, np.uint8)
+    with pytest.raises(EdgedError, match="not those of this picture of 640x480"):
+        picture.annotate(grey, msgspec.structs.replace(result(7, 0.9), **other))
 
 
 def test_a_port_in_use_is_not_taken() -> None:

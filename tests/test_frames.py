@@ -135,3 +135,22 @@ def test_a_frame_is_a_lease() -> None:
     assert slots.in_use == 1
     frame.release()
     assert slots.in_use == 0
+
+
+@given(
+    part=sizes,
+    model=sizes,
+    fit=st.sampled_from(FITS),
+    at=st.tuples(st.integers(0, 5000), st.integers(0, 5000)),
+)
+def test_a_region_is_placed_as_a_picture_of_its_size_and_maps_to_its_place(
+    part: tuple[int, int], model: tuple[int, int], fit: Fit, at: tuple[int, int]
+) -> None:
+    alone, whole = Geometry.fit(part, model, fit), (at[0] + part[0] + 3, at[1] + part[1])
+    g = Geometry.fit(whole, model, fit, (*at, *part))
+    assert g.placed == alone.placed
+    assert (g.shown, alone.shown) == ((*at, *part), (0, 0, *part))
+    x, y, w, h = g.placed
+    ends = g.points_to_source(np.array([[x, y], [x + w, y + h]], np.float32))
+    step = np.finfo(np.float32).eps * 8 * max(*model, *whole) * max(1 / g.scale_x, 1 / g.scale_y, 1)
+    assert np.abs(ends - np.array([at, (at[0] + part[0], at[1] + part[1])])).max() <= step

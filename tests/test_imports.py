@@ -16,9 +16,18 @@ OPTIONAL = ("cv2", "onnxruntime", "onnx", "zmq", "paho", "tensorrt", "pycuda", "
 
 # From the bottom up: a module imports from its own layer and those below it. A package stands for its modules.
 LAYERS = (
-    ("edged", "edged.errors", "edged.frames", "edged.tensors", "edged.messages", "edged.backoff"),
+    (
+        "edged",
+        "edged.errors",
+        "edged.frames",
+        "edged.tensors",
+        "edged.messages",
+        "edged.backoff",
+        "edged.config.schema",  # values alone
+        "edged.views",
+    ),
     ("edged.memory", "edged.mailbox", "edged.registry", "edged.interfaces", "edged.parsers.base"),
-    ("edged.config.schema", "edged.models.model"),
+    ("edged.models.model",),
     ("edged.config", "edged.models"),
     ("edged.devices", "edged.engines", "edged.parsers", "edged.sinks", "edged.sources", "edged.tracking"),
     (

@@ -78,6 +78,8 @@ results = st.builds(
     rejected=ints,
     model=st.builds(ModelId, texts, texts, texts),
     frame=st.tuples(ints, ints),
+    roi=optional(st.tuples(ints, ints, ints, ints)),
+    dewarped=st.booleans(),
     detections=optional(st.lists(detections, max_size=3)),
     classes=optional(st.lists(st.builds(Classification, texts, ints, floats), max_size=3)),
     mask=optional(

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from edged.bench.prepare import model_entry
+from edged.bench.prepare import model_entry, view_of
 from edged.bench.recorder import LEAST_FRAMES, quantiles
 from edged.bench.replay import Clip, one_frame
 from edged.bench.results import EngineRun
@@ -84,6 +84,7 @@ class Alone:
     def __init__(self, config: Config, model: Model, clip: Clip) -> None:
         self._model, self._clip = model, clip
         self._entry = model_entry(config)
+        self._view = view_of(config)
         (self._device,) = open_devices(choose_device(config), Budget()).values()
         self._stack = ExitStack()
         self._executions: list[Execution] = []
@@ -114,7 +115,7 @@ class Alone:
         tensors = (*engine.inputs, *engine.outputs)
         image = self._model.input
         (target,) = (t for t in engine.inputs if t.name == image.tensor)
-        preprocess = device.preprocessor("alone", self._clip.spec, target, image)
+        preprocess = device.preprocessor("alone", self._clip.spec, target, image, view=self._view)
         wants = [Want.tensor(t, memory=device.tensor_memory) for t in tensors]
         slot = Slots.wants(1, self._clip.spec.nbytes, device.frame_memory)
         region = device.region(name, [*wants, *engine.wants(), *preprocess.wants(), *slot])

@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from edged import registry
 from edged.bench.results import Settings
 from edged.config.schema import Backend, Config, DeliverConfig, ModelConfig, RuntimeConfig
-from edged.config.words import suggest
+from edged.config.words import join, suggest
 from edged.errors import ConfigError, Problem
 from edged.interfaces import Source
+from edged.views import View
 
 # kind of a source -> its options changed so that the reader sets the pace and it never ends
 _UNPACED: dict[str, Callable[[Any], Any]] = {
@@ -93,6 +94,12 @@ def model_entry(config: Config) -> ModelConfig:
     """The (narrowed) configuration's [models.X]."""
     (entry,) = config.models.values()
     return entry
+
+
+def view_of(config: Config) -> View:
+    """What the (narrowed) configuration's pipeline shows its model."""
+    ((name, p),) = config.pipelines.items()
+    return View(p.roi, p.dewarp, join("pipelines", name))
 
 
 def settings_of(config: Config) -> Settings:

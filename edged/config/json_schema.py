@@ -12,6 +12,7 @@ from edged.config.quantities import SIZE_PATTERN
 from edged.config.schema import (
     DeliverConfig,
     DeviceConfig,
+    DewarpOptions,
     ModelConfig,
     PipelineConfig,
     RuntimeConfig,
@@ -31,7 +32,15 @@ def json_schema() -> Json:
         group: {kind: options_type(registry.load(group, kind)) for kind in registry.kinds(group)}
         for group in ("sources", "sinks", "engines")
     }
-    tables = (DeviceConfig, RuntimeConfig, ModelConfig, PipelineConfig, SyncConfig, DeliverConfig)
+    tables = (
+        DeviceConfig,
+        RuntimeConfig,
+        ModelConfig,
+        PipelineConfig,
+        DewarpOptions,
+        SyncConfig,
+        DeliverConfig,
+    )
     types = [*tables, *dict.fromkeys(t for by_kind in kinds.values() for t in by_kind.values())]
     refs, components = msgspec.json.schema_components(types, ref_template=_REF)
     defs: Json = {name: _portable(body) for name, body in components.items()}
@@ -57,6 +66,10 @@ def json_schema() -> Json:
             {"$ref": "#/$defs/sources"},
         ]
     }
+    pipeline["not"] = {"required": ["roi", "dewarp"]}
+    dewarp = body(DewarpOptions)
+    dewarp["if"] = {"properties": {"lens": {"const": "fisheye"}}}
+    dewarp["then"] = {"required": ["focal"]}
     entries = {
         "models": ref[ModelConfig],
         "sources": {"$ref": "#/$defs/sources"},

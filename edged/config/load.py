@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from edged.config import backends, check, rates, walk
+from edged.config import backends, check, rates, views, walk
 from edged.config.check import Draft
 from edged.config.schema import (
     Config,
@@ -147,7 +147,7 @@ def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | Non
         sync = walk.struct(raw, SyncConfig, join("sync_groups", name), problems)
         if sync is not BAD:
             draft.sync_groups[name] = sync
-    for cross in (*check.CHECKS, *rates.CHECKS):
+    for cross in (*check.CHECKS, *rates.CHECKS, *views.CHECKS):
         problems.extend(cross(draft))
     if problems:
         raise ConfigError(file, problems)
@@ -160,7 +160,9 @@ def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | Non
         sinks=draft.sinks,
         pipelines=draft.pipelines,
         sync_groups=draft.sync_groups,
-        warnings=tuple(w for warn in (*check.WARNINGS, *rates.WARNINGS) for w in warn(draft)),
+        warnings=tuple(
+            w for warn in (*check.WARNINGS, *rates.WARNINGS, *views.WARNINGS) for w in warn(draft)
+        ),
         origin=draft.origin,
     )
 

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 Positive = Annotated[int, Meta(ge=1)]
+Offset = Annotated[int, Meta(ge=0)]  # in pixels
 PositiveFloat = Annotated[float, Meta(gt=0)]
 Rate = Annotated[float, Meta(ge=1e-6, le=1e6)]  # a second
 Seconds = Annotated[
@@ -21,6 +22,8 @@ Seconds = Annotated[
 QueueLength = Annotated[int, Meta(ge=1, le=1_000_000)]  # of messages
 Unit = Annotated[float, Meta(ge=0, le=1)]
 Size = tuple[Positive, Positive]
+Rectangle = tuple[Offset, Offset, Positive, Positive]  # x, y, width, height
+Angle = Annotated[float, Meta(ge=-360, le=360)]  # degrees
 # an amount of memory: text with a unit or a number in the file, bytes once loaded (see walk.py)
 Bytes = Annotated[int, Meta(ge=1, extra={"quantity": "bytes"}, extra_json_schema={"x-quantity": "bytes"})]
 
@@ -136,12 +139,40 @@ class SyncConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tolerance_ms: Annotated[float, Meta(gt=0, le=10_000)] = 15.0
 
 
+class DewarpOptions(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[pipelines.X.dewarp]: a view into a fisheye or 360-degree source, as of a camera without distortion (views.py).
+
+    Results are in the view's pixels. A fisheye's calibration is for one size of the source's pictures: give the
+    source that size.
+    size: [width, height] of the view. fov: how many degrees of the surroundings its width shows.
+    yaw, pitch, roll: where it looks: degrees to the right, up and clockwise from the lens's axis, or from the middle
+        of a 360-degree picture.
+    focal, center: [x, y] of a fisheye in pixels, and k: its four coefficients, as cv2.fisheye.calibrate finds them;
+        center's default is the picture's.
+    lens_fov: rays more than half of this from a fisheye's axis are not seen.
+    """
+
+    lens: Literal["fisheye", "equirectangular"]
+    size: Size
+    fov: Annotated[float, Meta(gt=0, lt=180)] = 90.0
+    yaw: Angle = 0.0
+    pitch: Angle = 0.0
+    roll: Angle = 0.0
+    focal: tuple[PositiveFloat, PositiveFloat] | None = None
+    center: tuple[float, float] | None = None
+    k: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    lens_fov: Annotated[float, Meta(gt=0, le=360)] = 180.0
+
+
 class PipelineConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[pipelines.X]: one source through one model to its sinks; names refer to the other tables.
 
     every: only each n-th frame of the source. max_fps: at most so many frames a second, of a live source. Frames left
         out so are counted as skipped, not as dropped.
     sync_group: results for pictures that the group's cameras took at one moment have the same frame_set.
+    roi: [x, y, width, height] in the source's pixels: all that the model sees; results stay in pixels of the whole
+        picture. Not with dewarp.
+    min_size: smallest box to keep, in pixels of the results.
     """
 
     source: str
@@ -150,9 +181,11 @@ class PipelineConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     every: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
     max_fps: Annotated[float, Meta(ge=0.001, le=10_000)] | None = None
     sync_group: str | None = None
+    roi: Rectangle | None = None
+    dewarp: DewarpOptions | None = None
     classes: tuple[str, ...] = ()  # labels to keep; empty: all
     min_score: Unit | None = None
-    min_size: Size | None = None  # smallest box to keep
+    min_size: Size | None = None
     deadline_ms: PositiveFloat | None = None
     track: TrackOptions | None = None
     health: HealthOptions = HealthOptions()

@@ -16,6 +16,7 @@ from edged.interfaces import Shared, T
 from edged.memory import Budget, Region, Want, format_bytes, wanted_bytes
 from edged.parsers.base import Head
 from edged.tensors import ImageInput, TensorSpec
+from edged.views import WHOLE, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +97,21 @@ class CpuDevice:
         return CpuStream(name or f"cpu-stream-{next(self._count)}")
 
     def preprocessor(
-        self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput, tickets: int = 1
+        self,
+        name: str,
+        src: FrameSpec,
+        dst: TensorSpec,
+        image: ImageInput,
+        tickets: int = 1,
+        view: View = WHOLE,
     ) -> CpuPreprocess:
-        """Frames of `src` to `dst`. MissingPackage without OpenCV, ModelError when dst and image disagree."""
+        """Frames of `src` to `dst`. MissingPackage without OpenCV, ModelError when dst and image disagree.
+
+        ConfigError when frames of `src` have nothing of what `view` shows.
+        """
         # the engine owns the cores; more threads here cost the engine what they gain
         opencv().setNumThreads(1)
-        return CpuPreprocess(name, src, dst, image)
+        return CpuPreprocess(name, src, dst, image, view)
 
     def decoder(self, name: str, outputs: Sequence[TensorSpec], head: Head, tickets: int = 1) -> None:
         """None: outputs are in the parser's reach as they are."""

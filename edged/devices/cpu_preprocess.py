@@ -1,6 +1,7 @@
 """Preprocessing on the CPU: camera bytes to the model's tensor, in memory bound at boot.
 
-    frame -> convert (cpu_convert.py) -> resize to the placed size -> write planes or pixels -> bars
+    frame -> convert what the view shows (cpu_views.py, cpu_convert.py) -> resize to the placed size
+          -> write planes or pixels -> bars
 
 What each step means is said in reference.py. Colours are converted at the source's size, before the resize:
 the other order would clip differently. Every OpenCV call writes into an array of ours (`dst=`).
@@ -14,14 +15,16 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from edged.devices.cpu_convert import Step, conversion, opencv
+from edged.devices.cpu_convert import Step, opencv
 from edged.devices.cpu_stream import CpuStream
+from edged.devices.cpu_views import shown
 from edged.devices.pictures import check_pictures
 from edged.errors import DeviceError
 from edged.frames import U8, Frame, FrameSpec, Geometry, Memory
 from edged.interfaces import Stream
 from edged.memory import Region, Want
 from edged.tensors import ImageInput, TensorSpec, TensorView
+from edged.views import WHOLE, View
 
 Array = npt.NDArray[Any]
 
@@ -50,11 +53,14 @@ class CpuPreprocess:
     frame at a time. Its scratch memory is the bound region's.
     """
 
-    def __init__(self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput) -> None:
+    def __init__(
+        self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput, view: View = WHOLE
+    ) -> None:
         check_pictures(dst, image)
+        view.check(name, src)
         self._cv2 = opencv()
         self._name, self._src, self._dst, self._image = name, src, dst, image
-        self._geometry = Geometry.fit((src.width, src.height), image.size, image.resize)
+        self._geometry = view.geometry(src, image)
         x, y, w, h = self._geometry.placed
         self._placed_size = (w, h)
         self._rows, self._columns = slice(y, y + h), slice(x, x + w)
@@ -67,7 +73,8 @@ class CpuPreprocess:
         ]
         outline = np.empty((image.size[1], image.size[0]), np.bool_)
         self._bars = [bar for bar in around if outline[bar].size]
-        self._conversion = conversion(src, image.color)
+        self._shown = shown(src, image, view)
+        self._conversion = self._shown.conversion
         self._prepare_tables()
         self._scratch = self._plan_scratch()
         self._arrays: dict[str, U8] = {}
@@ -94,7 +101,7 @@ class CpuPreprocess:
         w, h = self._placed_size
         held, wanted = self._conversion.channels, self._image.channels
         out = dict(self._conversion.scratch)
-        if (w, h) != (self._src.width, self._src.height):
+        if (w, h) != self._shown.size:
             out["placed"] = (h, w) if held == 1 else (h, w, held)
         if self._image.layout == "NCHW" and held == 3:
             out["planes"] = (3, h, w)
@@ -108,8 +115,8 @@ class CpuPreprocess:
 
     @property
     def copied(self) -> int:
-        """All of a frame: the CPU reads each pixel."""
-        return self._src.nbytes
+        """What the view needs of a frame: the CPU reads each of its pixels."""
+        return self._shown.nbytes
 
     def wants(self) -> Sequence[Want]:
         return [Want(f"{self._name}.{k}", int(np.prod(shape))) for k, shape in self._scratch.items()]

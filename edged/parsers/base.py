@@ -46,8 +46,8 @@ class Candidates:
 class Parsed:
     """What a frame gave, in source pixels; owned by the caller. One group is set, as the task says.
 
-    detect: boxes float32 [n, 4] = x, y, w, h (top-left corner), clipped to the frame; scores float32 [n],
-    descending; class_ids int32 [n]; keypoints float32 [n, k, 2] or None; track_ids int32 [n] or None.
+    detect: boxes float32 [n, 4] = x, y, w, h (top-left corner), clipped to what the model saw; scores float32
+    [n], descending; class_ids int32 [n]; keypoints float32 [n, k, 2] or None; track_ids int32 [n] or None.
     classify: classes = (class_ids int32 [k], scores float32 [k]), best first. segment: mask. raw: tensors.
     """
 

@@ -116,7 +116,7 @@ class BoxParser:
             )
 
     def finish(self, c: Candidates, g: Geometry) -> Parsed:
-        """Suppress, map to source pixels, clip; boxes outside the frame are dropped. Keypoints are not clipped."""
+        """Suppress, map to source pixels, clip; boxes outside what was shown are dropped. Keypoints are not clipped."""
         spec = self.model.output
         if self.suppresses:
             kept = suppress(c.boxes, c.scores, c.class_ids, spec.iou_threshold, spec.max_detections)
@@ -132,9 +132,12 @@ class BoxParser:
 
 
 def to_frame(boxes: F32, g: Geometry) -> F32:
-    """Corners [n, 4] in model-input pixels to x, y, w, h in source pixels, clipped (w or h 0: outside)."""
+    """Corners [n, 4] in model-input pixels to x, y, w, h in source pixels, clipped to what was shown.
+
+    w or h 0: outside.
+    """
     points = g.points_to_source(boxes.reshape(-1, 2, 2))
-    frame = np.array([g.source_width, g.source_height], np.float32)
-    np.clip(points, 0, frame, out=points)
+    x, y, w, h = g.shown
+    np.clip(points, np.array([x, y], np.float32), np.array([x + w, y + h], np.float32), out=points)
     points[:, 1] -= points[:, 0]
     return points.reshape(-1, 4)

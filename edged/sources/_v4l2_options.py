@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from msgspec import Meta
-
-from edged.config.schema import Positive, Rate, Size, Table
+from edged.config.schema import Rate, Rectangle, Size, Table
 from edged.frames import FrameSpec, PixelFormat
 from edged.sources._videodev2 import fourcc
 
-Offset = Annotated[int, Meta(ge=0)]
 MemoryName = Literal[
     "auto", "userptr", "mmap", "mmap-register", "userptr-register", "userptr-hostalloc", "dmabuf", "copy"
 ]
@@ -82,7 +79,7 @@ class V4l2Options(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rate: Rate | None = None
     format: FormatName | None = None
     controls: Mapping[str, bool | int | str] = {}
-    crop: tuple[Offset, Offset, Positive, Positive] | None = None
+    crop: Rectangle | None = None
     memory: MemoryName = "auto"
 
     def problems(self) -> Iterator[tuple[str, str]]:

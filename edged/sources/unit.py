@@ -6,12 +6,13 @@ wait. Memory stays as long as what comes fits it.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 
-from edged.errors import SourceError
+from edged.errors import ConfigError, SourceError
 from edged.frames import Frame, FrameSpec, Memory
 from edged.freshness import Watch
 from edged.interfaces import Device, EndOfStream, Preprocess, Source
@@ -23,6 +24,8 @@ from edged.units import Plan, Report, Unit
 POLL_S = 0.2  # how late a stop is noticed
 LEASE_S = 4.0  # how long a source that was told to stop waits for frames that are still at work
 REST_S = 1.0  # how long one that failed waits for them before it is opened again
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class SourceUnit(Unit):
         super().__init__(name, post)
         self.source = source  # others read its facts, never more
         self.pipelines = tuple(runners)
+        self._served = self.pipelines  # those that what the source delivers now is for
         self.spec: FrameSpec | None = None  # what the source delivers, known once prepared
         self.slots: Slots | None = None  # of its region
         self.leased: Slots | None = (
@@ -99,6 +103,30 @@ class SourceUnit(Unit):
         except SourceError:
             if not self.stopping:  # nobody waits for this camera any more
                 raise
+            return
+        self._served = self._suited(self.spec)
+
+    def _suited(self, spec: FrameSpec) -> tuple[Pipeline, ...]:
+        """The pipelines whose view such pictures have; the others are refused, and told.
+
+        Raises when there is none, and of a source that is opened only once when one is refused: it cannot change.
+        """
+        refused = {}
+        for pipeline in self.pipelines:
+            try:
+                pipeline.view.check(self.name, spec)
+            except ConfigError as e:
+                refused[pipeline] = e
+        before = {pipeline: pipeline.refused for pipeline in self.pipelines}
+        for pipeline in self.pipelines:
+            pipeline.refused = refused.get(pipeline)
+        suited = tuple(p for p in self.pipelines if p not in refused)
+        if refused and not (suited and self.recovers):
+            raise next(iter(refused.values()))
+        for pipeline, error in refused.items():
+            if str(error) != str(before[pipeline]):  # a camera that comes and goes says it once
+                log.error("%s", error)
+        return suited
 
     def plan(self) -> Plan:
         """Slots, and for each pipeline the scratch memory of its way into each of its runners."""
@@ -122,24 +150,24 @@ class SourceUnit(Unit):
 
     def _find_ways(self, spec: FrameSpec) -> list[Way]:
         ways = []
-        for pipeline, runners in self._runners.items():
-            for runner in runners:
+        for pipeline in self._served:
+            for runner in self._runners[pipeline]:
                 owner = f"pipeline {pipeline.name} on {runner.name}"
                 with runner.device.current():
-                    ways.append(Way(owner, pipeline, runner, runner.preprocessor(owner, spec)))
+                    ways.append(Way(owner, pipeline, runner, runner.preprocessor(owner, spec, pipeline.view)))
         return ways
 
     def work(self) -> None:
         assert self.spec is not None
         slots = self._settle()
-        for pipeline in self.pipelines:
+        for pipeline in self._served:
             pipeline.begin()
         # pictures from a folder and drawn ones may repeat themselves
         watched = self.source.live and not getattr(self.source, "stills", False)
         watch = Watch(self.spec) if watched else None
         self.source.start(slots)
         self.leased = getattr(self.source, "frame_slots", None) or slots
-        serving = list(self.pipelines)
+        serving = list(self._served)
         said = False
         with suppress(EndOfStream):
             while serving and not self.stopping:

@@ -17,7 +17,18 @@ INK = (20, 20, 20)
 
 
 def annotate(picture: Picture, result: Result) -> Picture:
-    """A copy with boxes, scores and landmarks, and a line below that says what it is; BGR uint8."""
+    """A copy with boxes, scores and landmarks, and a line below that says what it is; BGR uint8.
+
+    EdgedError when the result is in other pixels than the picture's.
+    """
+    height, width = picture.shape[:2]
+    if result.dewarped or result.frame != (width, height):
+        w, h = result.frame
+        what = "a dewarped view" if result.dewarped else "a picture"
+        raise EdgedError(
+            f"the result is in pixels of {what} of {w}x{h}, which are not those of this picture of {width}x{height}",
+            hint="draw it on a picture of the pipeline's own, without dewarp",
+        )
     out = picture.copy()
     for d in result.detections or []:
         x, y, w, h = (round(v) for v in d.box)

@@ -84,6 +84,21 @@ def _objects(value: Any) -> list[dict[str, Any]]:
         {"pipelines": {"p": {"source": {"kind": "pattern"}, "model": "m"}}},
         {"pipelines": {"p": {"source": 5, "model": "m"}}},
         {"pipelines": {"p": {"source": "cam"}}},
+        *(
+            {"pipelines": {"p": {"source": "cam", "model": "m", **keys}}}
+            for keys in (
+                {"roi": [0, 0, 8, 8]},
+                {"roi": [0, 0, 8]},
+                {"roi": [-1, 0, 8, 8]},
+                {"roi": [0, 0, 0, 8]},
+                {"dewarp": {"lens": "equirectangular", "size": [8, 8]}},
+                {"dewarp": {"lens": "fisheye", "size": [8, 8]}},
+                {"dewarp": {"lens": "fisheye", "size": [8, 8], "focal": [1, 2.5]}},
+                {"dewarp": {"lens": "mirror", "size": [8, 8]}},
+                {"dewarp": {"size": [8, 8]}},
+                {"roi": [0, 0, 8, 8], "dewarp": {"lens": "equirectangular", "size": [8, 8]}},
+            )
+        ),
         {"control": {}},
         {"schema": 2},
     ],

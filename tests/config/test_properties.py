@@ -47,8 +47,20 @@ GOOD: dict[str, Any] = {
     },
     "sinks": {"bus": {"kind": "zmq", "deliver": {"result": "queue"}}, "log": {"kind": "jsonl", "path": "x"}},
     "pipelines": {
-        "p": {"source": "cam", "model": "m", "sinks": ["bus"], "classes": ["a"], "min_size": [1, 2]},
-        "q": {"source": {"kind": "pattern", "rate": 2.5}, "model": "m", "sinks": ["bus", "log"]},
+        "p": {
+            "source": "cam",
+            "model": "m",
+            "sinks": ["bus"],
+            "classes": ["a"],
+            "min_size": [1, 2],
+            "roi": [0, 0, 8, 8],
+        },
+        "q": {
+            "source": {"kind": "pattern", "rate": 2.5},
+            "model": "m",
+            "sinks": ["bus", "log"],
+            "dewarp": {"lens": "fisheye", "size": [8, 8], "focal": [9.5, 9]},
+        },
     },
 }
 

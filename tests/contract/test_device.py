@@ -15,18 +15,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edged.config.schema import DewarpOptions
 from edged.devices import reference
-from edged.errors import DeviceError, MemoryRefused, ModelError
+from edged.errors import ConfigError, DeviceError, MemoryRefused, ModelError
 from edged.frames import Fit, FrameSpec, PixelFormat
 from edged.interfaces import Device, Stream
 from edged.memory import PAGE, Budget, Slots, Want, host_memory
 from edged.tensors import Color, ImageInput, Layout, TensorSpec, TensorView
+from edged.views import WHOLE, View, positions
 from tests.devices.available import DEVICES, opened
 from tests.devices.rig import Rig, picture
 
 FITS: tuple[Fit, ...] = ("letterbox", "letterbox-topleft", "stretch")
 COLORS: tuple[Color, ...] = ("RGB", "BGR", "GREY")
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
+VIEWS = (
+    View((7, 5, 37, 31)),
+    View((61, 45, 1, 1)),
+    View(lens=DewarpOptions(lens="fisheye", size=(64, 48), fov=150, yaw=20, focal=(20, 21), center=(30, 22))),
+    View(lens=DewarpOptions(lens="equirectangular", size=(40, 48), yaw=170, pitch=60, roll=9)),
+)
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
@@ -118,10 +126,19 @@ def levels(row: npt.NDArray[Any], image: ImageInput) -> npt.NDArray[np.float64]:
     return np.asarray(row.astype(np.float64) * std + mean)
 
 
+def expected(rig: Rig, data: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Grey levels of the rig's view by the reference."""
+    planes, view = rig.src.views(data), rig.view
+    if view.lens is None:
+        return reference.grey_levels(rig.src, planes, rig.image, view.roi)
+    table = positions(view.lens, rig.src, rig.image)
+    return reference.dewarped_levels(rig.src, planes, rig.image, view.lens.size, table)
+
+
 def assert_agrees(rig: Rig, data: npt.NDArray[np.uint8], tolerance: float = 1.0) -> None:
     """Within `tolerance` grey levels of the reference, and exactly the padding outside the picture."""
     got = levels(rig.run(data), rig.image)
-    want = np.rint(reference.grey_levels(rig.src, rig.src.views(data), rig.image))
+    want = np.rint(expected(rig, data))
     worst = np.abs(got - want).max()
     assert worst <= tolerance, f"{worst} grey levels off the reference"
 
@@ -164,8 +181,46 @@ def test_every_matrix_and_range(
             assert_agrees(rig, picture(src))
 
 
+@pytest.mark.parametrize("fmt", list(PixelFormat))
+@pytest.mark.parametrize(("layout", "color"), [("NCHW", "RGB"), ("NHWC", "BGR"), ("NCHW", "GREY")])
+@pytest.mark.parametrize("view", VIEWS, ids=["roi", "pixel", "fisheye", "360"])
+def test_every_format_through_every_view(
+    device: Device, fmt: PixelFormat, layout: Layout, color: Color, view: View
+) -> None:
+    src = FrameSpec(62, 46, fmt, pitch=200)
+    ways: list[tuple[Fit, tuple[int, int], bool]] = [
+        ("letterbox", (48, 40), False),
+        ("stretch", (21, 17), True),
+    ]
+    for fit, size, full_range in ways:
+        image = ImageInput("images", size, color, fit, 77, MEAN, STD, layout)
+        with Rig(device, replace(src, full_range=full_range), image, view=view) as rig:
+            assert_agrees(rig, picture(src), slack(np.float32, image))
+            assert rig.preprocess.geometry == view.geometry(src, image)
+
+
+@pytest.mark.parametrize("view", [View((60, 40, 4, 4), path="pipelines.front"), View((0, 0, 63, 1))])
+def test_a_region_that_the_source_lacks_is_refused(device: Device, view: View) -> None:
+    with (
+        pytest.raises(ConfigError, match=rf"front: {view.path}\.roi: .* is not inside the picture of 62x46"),
+        Rig(device, FrameSpec(62, 46, PixelFormat.BGR), ImageInput("images", (8, 8)), view=view),
+    ):
+        pass
+
+
+def test_a_view_that_is_bound_again_has_its_table_again(device: Device) -> None:
+    """A source that is opened afresh has new memory for the same preprocessor."""
+    src, image = FrameSpec(62, 46, PixelFormat.BGR), ImageInput("images", (24, 24))
+    with Rig(device, src, image, view=VIEWS[2]) as rig:
+        first = rig.run()
+        again = device.region("again", rig.preprocess.wants())
+        rig.preprocess.bind(again)
+        assert (rig.run() == first).all()
+        again.close()
+
+
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[FrameSpec, ImageInput, int]:
+def cases(draw: st.DrawFn) -> tuple[FrameSpec, ImageInput, View, int]:
     fmt = draw(st.sampled_from(list(PixelFormat)))
     w, h = draw(st.integers(1, 40)), draw(st.integers(1, 40))
     if fmt in (PixelFormat.YUYV, PixelFormat.UYVY, PixelFormat.NV12):
@@ -189,16 +244,20 @@ def cases(draw: st.DrawFn) -> tuple[FrameSpec, ImageInput, int]:
         draw(st.integers(0, 255)),
         layout=draw(st.sampled_from(LAYOUTS)),
     )
-    return src, image, draw(st.integers(0, 2**32 - 1))
+    view = WHOLE
+    if draw(st.booleans()):
+        x, y = draw(st.integers(0, w - 1)), draw(st.integers(0, h - 1))
+        view = View((x, y, draw(st.integers(1, w - x)), draw(st.integers(1, h - y))))
+    return src, image, view, draw(st.integers(0, 2**32 - 1))
 
 
 @pytest.mark.parametrize("name", DEVICES)
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(case=cases())
-def test_agrees_with_the_reference(name: str, case: tuple[FrameSpec, ImageInput, int]) -> None:
-    src, image, seed = case
+def test_agrees_with_the_reference(name: str, case: tuple[FrameSpec, ImageInput, View, int]) -> None:
+    src, image, view, seed = case
     data = np.random.default_rng(seed).integers(0, 256, src.nbytes, np.uint8)
-    with opened(name) as device, Rig(device, src, image) as rig:
+    with opened(name) as device, Rig(device, src, image, view=view) as rig:
         assert_agrees(rig, data)
 
 

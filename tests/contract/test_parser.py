@@ -80,9 +80,20 @@ CASES: dict[str, tuple[str, dict[str, Any], st.SearchStrategy[dict[str, Array]]]
     "raw": ("raw", {}, st.fixed_dictionaries({"a": floats(n_rows), "b": ints})),
 }
 fits = st.sampled_from(["letterbox", "letterbox-topleft", "stretch"])
-geometries = st.builds(
-    lambda w, h, fit: Geometry.fit((w, h), SIZE, fit), st.integers(1, 5000), st.integers(1, 5000), fits
-)
+
+
+def _fit(w: int, h: int, fit: Any, part: tuple[float, float, float, float] | None) -> Geometry:
+    """Of a picture, or of a part of it given in shares."""
+    if part is None:
+        return Geometry.fit((w, h), SIZE, fit)
+    x, y = int(part[0] * (w - 1)), int(part[1] * (h - 1))
+    roi = x, y, max(1, int(part[2] * (w - x))), max(1, int(part[3] * (h - y)))
+    return Geometry.fit((w, h), SIZE, fit, roi)
+
+
+share = st.floats(0, 1)
+parts = st.none() | st.tuples(share, share, share, share)
+geometries = st.builds(_fit, st.integers(1, 5000), st.integers(1, 5000), fits, parts)
 
 
 def check_dtypes(boxes: Array, scores: Array, class_ids: Array) -> None:
@@ -109,12 +120,13 @@ def check_detections(c: Candidates, p: Parsed, g: Geometry, rows: int) -> None:
     assert (np.diff(p.scores) <= 0).all()
     assert (p.class_ids >= 0).all()
     x, y, w, h = p.boxes.astype(np.float64).T
-    assert (x >= 0).all()
-    assert (y >= 0).all()
+    left, top, width, height = g.shown
+    assert (x >= left).all()
+    assert (y >= top).all()
     assert (w > 0).all()
     assert (h > 0).all()
-    assert (x + w <= g.source_width * (1 + 1e-6)).all()
-    assert (y + h <= g.source_height * (1 + 1e-6)).all()
+    assert (x + w <= (left + width) * (1 + 1e-6)).all()
+    assert (y + h <= (top + height) * (1 + 1e-6)).all()
     assert (p.keypoints is None) == (c.keypoints is None)
     if p.keypoints is not None:
         assert p.keypoints.shape[0::2] == (found, 2)

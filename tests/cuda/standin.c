@@ -384,6 +384,7 @@ R cuStreamDestroy_v2(void* p) {
     return OK;
 }
 R cuStreamSynchronize(void* p) {
+    if (!p) { CURRENT("cuStreamSynchronize") return sticky; }  // the default stream's work is done when it is queued
     STREAM("cuStreamSynchronize")
     if (s->capture) { s->invalid = 1; return CAPTURE_UNSUPPORTED; }
     drain(s);

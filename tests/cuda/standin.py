@@ -19,6 +19,7 @@ import pytest
 
 from edged.devices.cuda import driver as driver_module
 from edged.devices.cuda.compiled import Function, Macros
+from edged.devices.cuda.decode import HeadArgument
 from edged.devices.cuda.descriptors import Descriptor, Target
 from edged.devices.cuda.device import CudaDevice
 from edged.devices.cuda.driver import Module
@@ -26,7 +27,12 @@ from edged.memory import Budget
 from tests.devices.cuda.emulation import Emulation
 
 # bytes of each argument: the driver copies them when a kernel is launched
-SIZES = {"preprocess_one": "112,8,48,8", "preprocess_rows": "8,8,48,8", "decode": "8,144,8,8"}
+TARGET = ctypes.sizeof(Target)
+SIZES = {
+    "preprocess_one": f"{ctypes.sizeof(Descriptor)},8,{TARGET},8",
+    "preprocess_rows": f"8,8,{TARGET},8",
+    "decode": f"8,{ctypes.sizeof(HeadArgument)},8,8",
+}
 
 
 @cache

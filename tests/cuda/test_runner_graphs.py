@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
-from edged.config.schema import PipelineConfig
+from edged.config.schema import DewarpOptions, PipelineConfig
+from edged.devices import reference
 from edged.devices.cuda.device import CudaDevice
 from edged.engines.fake import Arrays, FakeEngine
 from edged.errors import EdgedError
@@ -19,6 +21,7 @@ from edged.messages import Identity, Message, ModelId, Result
 from edged.parsers.raw import RawParser
 from edged.pipeline import Pipeline
 from edged.runner import Runner
+from edged.views import positions
 from tests.contract.test_runner import IMAGE, MODEL, X, Y
 from tests.cuda.standin import Standin
 from tests.rig import SPEC, Post, make_frame
@@ -31,12 +34,12 @@ def relu(inputs: Arrays) -> Arrays:
 class Rig:
     """One pipeline on a runner of the stand-in; the engine may be captured unless `eager` says why not."""
 
-    def __init__(self, device: CudaDevice, *, in_flight: int = 1, eager: str = "") -> None:
+    def __init__(self, device: CudaDevice, *, in_flight: int = 1, eager: str = "", **config: Any) -> None:
         self.device, self.post, self.messages = device, Post(), list[Message]()
         bell = Bell()
         self.pipeline = Pipeline(
             "a",
-            PipelineConfig(source="a", model="tiny"),
+            PipelineConfig(source="a", model="tiny", **config),
             Identity("d", "s"),
             ModelId("tiny"),
             (),
@@ -62,7 +65,7 @@ class Rig:
         self.runner.go()
 
     def fit(self, spec: FrameSpec) -> None:
-        preprocess = self.runner.preprocessor("pipeline a", spec)
+        preprocess = self.runner.preprocessor("pipeline a", spec, self.pipeline.view)
         region = self.device.region("pipeline a", preprocess.wants())
         preprocess.bind(region)
         self.regions.append(region)
@@ -154,3 +157,39 @@ def test_a_source_of_another_size_gets_graphs_of_its_own_and_the_old_ones_go(
     assert driver.live()["graphs"] == 2  # a ticket each
     assert rig.close() is None
     assert [r.frame_seq for r in rig.results] == list(range(6))
+
+
+AROUND = DewarpOptions(lens="equirectangular", size=(12, 8), yaw=30)
+VIEWS: dict[str, dict[str, Any]] = {"all": {}, "roi": {"roi": (1, 0, 3, 1)}, "dewarp": {"dewarp": AROUND}}
+
+
+@pytest.mark.parametrize("how", ["graph", "eager"])
+@pytest.mark.parametrize("in_flight", [1, 2])
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_is_what_the_model_sees(
+    device: CudaDevice, driver: Standin, view: str, in_flight: int, how: str
+) -> None:
+    """Its table is with the GPU before the first graph is captured; frames differ, and so do their tensors."""
+    before = driver.graph_launches
+    rig = Rig(device, in_flight=in_flight, eager="" if how == "graph" else "it is shy", **VIEWS[view])
+    rng = np.random.default_rng(3)
+    pictures = rng.integers(0, 256, (10, SPEC.nbytes), np.uint8)
+    for seq, data in enumerate(pictures):
+        frame = make_frame(rig.slots, seq)
+        for plane, values in zip(frame.planes, SPEC.views(data), strict=True):
+            plane[...] = values
+        assert rig.pipeline.offer(frame, 10)
+    assert rig.close() is None
+    assert driver.graph_launches - before == (10 + 1 if how == "graph" else 0)
+    for r, data in zip(rig.results, pictures, strict=True):
+        planes, image = SPEC.views(data), IMAGE
+        if view == "dewarp":
+            table = positions(AROUND, SPEC, image)
+            want = reference.dewarped_levels(SPEC, planes, image, AROUND.size, table)
+        else:
+            want = reference.grey_levels(SPEC, planes, image, VIEWS[view].get("roi"))
+        assert r.tensors is not None
+        y = np.frombuffer(r.tensors["y"].data, np.float32).reshape(3, 4, 6)
+        assert np.abs(y.transpose(1, 2, 0) - np.rint(want)).max() <= 1
+        assert r.frame == ((12, 8) if view == "dewarp" else (4, 2))
+        assert (r.dewarped, r.roi) == (view == "dewarp", VIEWS[view].get("roi"))

@@ -13,6 +13,7 @@ from edged.frames import U8, Frame, FrameSpec, Leased, Memory
 from edged.interfaces import Device, Stream
 from edged.memory import Slots, Want
 from edged.tensors import ImageInput, TensorSpec, TensorView
+from edged.views import WHOLE, View
 
 RNG_SEED = 7
 # Elsewhere OpenCV may give a picture to libraries of the processor's maker, which are a level or two off in places
@@ -37,11 +38,12 @@ class Rig:
     dtype: npt.DTypeLike = np.float32
     targets: int = 1
     batch: int = 1
+    view: View = WHOLE
     views: list[TensorView] = field(default_factory=list)
 
     def __enter__(self) -> Rig:
         spec = TensorSpec("images", self.image.shape(self.batch), np.dtype(self.dtype))
-        self.preprocess = self.device.preprocessor("front", self.src, spec, self.image)
+        self.preprocess = self.device.preprocessor("front", self.src, spec, self.image, view=self.view)
         kind = self.device.tensor_memory
         tensors = [Want.tensor(spec, f"images{i}", kind) for i in range(self.targets)]
         if kind is Memory.DEVICE:

@@ -8,12 +8,16 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from edged.config.schema import DewarpOptions
 from edged.devices.cpu import CpuDevice
 from edged.errors import DeviceError, MissingPackage
 from edged.frames import FrameSpec, PixelFormat
 from edged.memory import wanted_bytes
 from edged.tensors import Color, ImageInput, Layout
+from edged.views import WHOLE, View
 from tests.devices.rig import Rig
+
+AROUND = DewarpOptions(lens="equirectangular", size=(96, 80), yaw=10, pitch=20)
 
 
 @pytest.mark.parametrize("fmt", list(PixelFormat))
@@ -27,12 +31,15 @@ from tests.devices.rig import Rig
     ],
 )
 @pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize(
+    "view", [WHOLE, View((11, 7, 120, 100)), View(lens=AROUND)], ids=["all", "roi", "view"]
+)
 def test_a_frame_allocates_no_array(
-    fmt: PixelFormat, dtype: type, layout: Layout, color: Color, std: float, full_range: bool
+    fmt: PixelFormat, dtype: type, layout: Layout, color: Color, std: float, full_range: bool, view: View
 ) -> None:
     src = FrameSpec(160, 120, fmt, full_range=full_range)
     image = ImageInput("images", (96, 96), color, "letterbox", std=(std,) * 3, layout=layout)
-    with Rig(CpuDevice(), src, image, dtype, targets=2) as rig:
+    with Rig(CpuDevice(), src, image, dtype, targets=2, view=view) as rig:
         frame = rig.frame()
 
         def run(i: int) -> None:
@@ -66,6 +73,15 @@ def test_scratch_is_named_after_the_source_and_small() -> None:
         wants = rig.preprocess.wants()
     assert [w.name for w in wants] == ["front.placed", "front.planes"]
     assert wanted_bytes(wants) < 1 << 20
+
+
+@pytest.mark.parametrize("view", [View((11, 7, 40, 30)), View(lens=AROUND)], ids=["roi", "view"])
+def test_only_what_is_seen_is_converted(view: View) -> None:
+    src = FrameSpec(1920, 1080, PixelFormat.NV12)
+    with Rig(CpuDevice(), src, ImageInput("images", (64, 64)), view=view) as rig:
+        rig.run()
+        assert 0 < rig.preprocess.copied < src.nbytes / 2
+        assert wanted_bytes(rig.preprocess.wants()) < src.width * src.height * 3 / 2
 
 
 def test_a_camera_as_the_model_wants_it_needs_no_scratch() -> None:

@@ -72,6 +72,12 @@ def test_padding_is_cut_off() -> None:
     assert cells.shape == (8, 1)
 
 
+def test_a_regions_mask_covers_the_region() -> None:
+    grid = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    cells, _ = _mask(grid, Geometry.fit((1000, 500), (64, 64), "letterbox", (301, 77, 128, 64)))
+    assert (cells == grid[2:6]).all()
+
+
 def test_labels_come_along() -> None:
     parser = make_parser("segmentation", labels=("road", "sky"))
     mask = parser.finish(parser.decode({"o": np.zeros((2, 4, 4), np.float32)}), WHOLE).mask

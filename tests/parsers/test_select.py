@@ -50,6 +50,20 @@ def test_a_box_in_the_padding_is_dropped_and_not_rejected() -> None:
     assert parsed.rejected == 0
 
 
+def test_boxes_of_a_region_are_those_of_a_picture_that_ends_there_moved_to_their_place() -> None:
+    rows = (-8, 8, 32, 48, 0.9, 3), (0, 0, 64, 15, 0.8, 0), (20, 20, 30, 30, 0.7, 0)
+    parser = _fake(*rows)
+    alone = parser.finish(parser.decode({}), LETTERBOX)
+    within = parser.finish(
+        parser.decode({}), Geometry.fit((1000, 500), (64, 64), "letterbox", (301, 77, 128, 64))
+    )
+    assert alone.boxes is not None
+    assert within.boxes is not None
+    assert len(alone.boxes) == 2, "the second is in the padding"
+    assert np.abs(within.boxes - alone.boxes - np.array([301, 77, 0, 0])).max() < 1e-3
+    assert within.boxes[0].tolist() == [301, 77, 64, 64]
+
+
 @pytest.mark.parametrize(
     "row",
     [

@@ -10,7 +10,8 @@ import pytest
 import edged.sources.unit
 from edged.config.schema import PipelineConfig
 from edged.devices.cpu import CpuDevice
-from edged.errors import ExitCode, SourceError
+from edged.errors import ConfigError, ExitCode, SourceError
+from edged.frames import Roi
 from edged.mailbox import Bell
 from edged.memory import Lease
 from edged.messages import Identity, ModelId
@@ -24,7 +25,15 @@ from tests.rig import Post
 class Rig:
     """A unit over a fake source and pipelines that the test serves by hand."""
 
-    def __init__(self, *script: Any, names: str = "a", limit: int | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *script: Any,
+        names: str = "a",
+        limit: int | None = None,
+        rois: dict[str, Roi] | None = None,
+        **options: Any,
+    ) -> None:
+        self._rois = rois or {}
         self.post = Post()
         self.device = CpuDevice()
         self.source = FakeSource("cam", FakeOptions(script=script, **options))
@@ -39,7 +48,7 @@ class Rig:
         )
 
     def _pipeline(self, name: str, limit: int | None) -> Pipeline:
-        config = PipelineConfig(source="cam", model="m")
+        config = PipelineConfig(source="cam", model="m", roi=self._rois.get(name))
         who, model = Identity("d", "s"), ModelId("m")
         return Pipeline(
             name, config, who, model, (), [], Bell(), self.post, live=self.source.live, limit=limit
@@ -280,3 +289,67 @@ class TestRecovery:
         assert rig.serve() == 0
         rig.end()
         assert rig.source.opens == 3
+
+
+class TestViews:
+    """Pictures that a pipeline's view does not have are its own fault, as long as others can use them."""
+
+    BIG, SMALL = (8, 6), (4, 2)
+
+    def test_a_file_that_lacks_a_region_is_refused(self) -> None:
+        rig = Rig(1, names="ab", rois={"b": (2, 0, 3, 2)})
+        rig.unit.start()
+        error = rig.post.wait_for("source cam", "faulted").error
+        assert isinstance(error, ConfigError)
+        assert str(error).startswith(
+            "source cam: pipelines.b.roi: [2, 0, 3, 2] is not inside the picture of 4x2; "
+        )
+        rig.post.wait_for("source cam", "stopped")
+        rig.end()
+
+    def test_a_camera_that_comes_back_smaller_serves_those_that_fit(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fault = SourceError("unplugged")
+        rig = Rig(
+            *(1, fault, 2, fault, 3, fault, 4),
+            names="ab",
+            rois={"b": (4, 2, 4, 4)},
+            sizes=(self.BIG, self.SMALL, self.SMALL, self.BIG),
+            live=True,
+            resume=True,
+            backoff=(0.1, 1.0),
+        )
+        rig.start()
+        assert (rig.serve("a"), rig.serve("b")) == (0, 0)
+        b = rig.pipelines["b"]
+        for _ in range(2):
+            self._again(rig)
+            assert rig.serve("a") == 0
+            assert str(b.refused).startswith(
+                "source cam: pipelines.b.roi: [4, 2, 4, 4] is not inside the picture of 4x2"
+            )
+        self._again(rig)
+        assert (rig.serve("a"), rig.serve("b")) == (0, 0)
+        assert b.refused is None
+        rig.end()
+        assert (rig.pipelines["a"].counts().inferred, b.counts().inferred) == (4, 2)
+        (said,) = caplog.records  # once, however often it comes back so
+        assert "pipelines.b.roi" in said.getMessage()
+
+    def test_a_camera_that_nobody_can_use_is_tried_again(self) -> None:
+        rig = Rig(1, rois={"a": (4, 2, 4, 4)}, sizes=(self.SMALL, self.BIG), live=True, backoff=(0.1, 1.0))
+        rig.unit.start()
+        error = rig.post.wait_for("source cam", "faulted").error
+        assert error is rig.pipelines["a"].refused
+        rig.unit.again()
+        rig.post.wait_for("source cam", "prepared")
+        rig.unit.go()
+        assert rig.serve() == 0
+        rig.end()
+
+    def _again(self, rig: Rig) -> None:
+        rig.post.wait_for("source cam", "faulted")
+        rig.unit.again()
+        rig.post.wait_for("source cam", "prepared")
+        rig.unit.go()

@@ -13,6 +13,7 @@ from pathlib import Path
 from edged.devices.cuda.cache import KernelCache
 from edged.devices.cuda.compiled import Functions, Kernels
 from edged.devices.cuda.decode import CudaDecode
+from edged.devices.cuda.dewarp import CudaDewarp
 from edged.devices.cuda.driver import Module, cuda_version, driver
 from edged.devices.cuda.external import Imported, Registered, Within
 from edged.devices.cuda.memory import CudaRegion, check_fits
@@ -29,6 +30,7 @@ from edged.interfaces import Described, Shared, T
 from edged.memory import Budget, Region, Want, format_bytes, wanted_bytes
 from edged.parsers.base import Head
 from edged.tensors import ImageInput, TensorSpec
+from edged.views import WHOLE, View
 
 
 def cache_folder() -> Path | None:
@@ -175,11 +177,22 @@ class CudaDevice:
         return CudaStream(name or f"cuda-stream-{next(self._count)}", priority)
 
     def preprocessor(
-        self, name: str, src: FrameSpec, dst: TensorSpec, image: ImageInput, tickets: int = 1
+        self,
+        name: str,
+        src: FrameSpec,
+        dst: TensorSpec,
+        image: ImageInput,
+        tickets: int = 1,
+        view: View = WHOLE,
     ) -> Described:
         """Frames of `src` to `dst`. The first of its kind compiles a kernel (a second), or finds it cached."""
+        view.check(name, src)
+        tickets = max(tickets, 1)
         with self.current():
-            return CudaPreprocess(name, src, dst, image, self._kernels(), tickets=max(tickets, 1))
+            kernels = self._kernels()
+            if view.lens is not None:
+                return CudaDewarp(name, src, dst, image, kernels, view.lens, self.stream, tickets=tickets)
+            return CudaPreprocess(name, src, dst, image, kernels, roi=view.roi, tickets=tickets)
 
     def decoder(self, name: str, outputs: Sequence[TensorSpec], head: Head, tickets: int = 1) -> CudaDecode:
         """For the output that `head` names, or the only one. ModelError when no kernel reads it."""

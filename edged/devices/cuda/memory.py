@@ -101,6 +101,8 @@ class CudaRegion(Region):
         skip = round_up(block.address) - block.address
         if block.array is None:
             driver().cuMemsetD8(block.address + skip, 0, nbytes)
+            # on the default stream, which ours do not wait for: else it might clear what was copied there since
+            driver().cuStreamSynchronize(None)
             return cut(wants, None, block.address + skip, kind)
         block.array[:] = 0
         return cut(wants, block.array[skip:], block.address + skip, kind)

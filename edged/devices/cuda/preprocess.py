@@ -19,10 +19,11 @@ from edged.devices.cuda.compiled import Functions, Macros
 from edged.devices.cuda.descriptors import Descriptor, DescriptorTable, Target
 from edged.devices.pictures import check_pictures
 from edged.errors import DeviceError
-from edged.frames import Frame, FrameSpec, Geometry, Memory, PixelFormat
+from edged.frames import Frame, FrameSpec, Geometry, Memory, PixelFormat, Roi
 from edged.interfaces import Stream
 from edged.memory import Region, Want
 from edged.tensors import ImageInput, TensorSpec, TensorView
+from edged.views import inside
 
 FILE = "preprocess.cu"
 PIXELS = 4  # of a row, made by one thread
@@ -42,8 +43,6 @@ _FORMATS: dict[PixelFormat, tuple[int, int, int]] = {
     PixelFormat.UYVY: (5, 8, 4),
     PixelFormat.NV12: (6, 9, 2),
 }
-
-Roi = tuple[int, int, int, int]  # x, y, w, h in source pixels
 
 
 def macros_of(dst: TensorSpec, image: ImageInput, dewarp: bool = False) -> Macros:
@@ -118,13 +117,13 @@ class CudaPreprocess:
         """From the next frame on, show the region x, y, w, h of the source (None: all of it). Changes `geometry`."""
         src, image, d = self._src, self._image, self._descriptor
         x, y, w, h = roi or (0, 0, src.width, src.height)
-        if min(x, y) < 0 or min(w, h) < 1 or x + w > src.width or y + h > src.height:
+        if not inside((x, y, w, h), src.width, src.height):
             raise DeviceError(
                 f"{self._name}: region {x},{y} {w}x{h} is not inside the picture of {src.width}x{src.height}",
                 hint="give x, y, width and height in pixels of the source",
             )
-        g = Geometry.fit((w, h), image.size, image.resize)
-        place = g.placed
+        self._geometry = Geometry.fit((src.width, src.height), image.size, image.resize, roi)
+        place = self._geometry.placed
         d.roi_x, d.roi_y, d.roi_w, d.roi_h = x, y, w, h
         d.place_x, d.place_y, d.place_w, d.place_h = place
         for axis, source, target in (("x", w, place[2]), ("y", h, place[3])):
@@ -133,15 +132,6 @@ class CudaPreprocess:
             setattr(d, f"rest_{axis}", step - getattr(d, f"step_{axis}"))  # reads back as a float
         # the middle of an odd number of pixels is one of them: nothing is blended, as with no resize
         d.one_tap = int(all(s == t * (s // t) and s // t % 2 for s, t in ((w, place[2]), (h, place[3]))))
-        self._geometry = Geometry(
-            src.width,
-            src.height,
-            *image.size,
-            g.scale_x,
-            g.scale_y,
-            g.offset_x - x * g.scale_x,
-            g.offset_y - y * g.scale_y,
-        )
 
     @property
     def geometry(self) -> Geometry:
