@@ -1,1 +1,1 @@
-"""Parts of scripts/bench/gpu.py."""
+"""Parts of scripts/bench/gpu.py and scripts/bench/preprocess_gpu.py."""

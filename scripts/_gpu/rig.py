@@ -30,6 +30,7 @@ from edged.pipeline import Job, Pipeline
 
 FULL_HD = FrameSpec(1920, 1080, PixelFormat.NV12)
 PATIENCE_S = 60.0
+MOST_AGES = 1_000_000  # kept of a run
 PATTERN = '{kind = "pattern"}'
 
 
@@ -92,7 +93,8 @@ class Run:
         self._at = at_frames or {}
         self._first_ns = self._last_ns = 0
         self._cpu: list[float] = []
-        self._ages: list[int] = []
+        # all of it at once, and written to: figures that grew with the frames would pass for memory that edged loses
+        self._ages = np.full(min(frames or MOST_AGES, MOST_AGES), -1, np.int64)
         self.count = 0
         self._over = False
         self._lock = threading.Lock()
@@ -115,8 +117,9 @@ class Run:
                 self._cpu.append(time.process_time())
             return
         self._last_ns = now
-        if len(self._ages) < 1_000_000:
-            self._ages.append(now - job.frame.captured_mono_ns)
+        at = self.count - self._warm - 1
+        if at < len(self._ages):
+            self._ages[at] = now - job.frame.captured_mono_ns
         full = (
             self.count - self._warm >= self._frames
             if self._frames
@@ -137,7 +140,7 @@ class Run:
             raise EdgedError(f"it gave {self.count} frames: {self.daemon.core.why}")
         snapshot = self.daemon.snapshot()
         pipelines = list(snapshot.pipelines.values())
-        ages = np.sort(np.array(self._ages))
+        ages = np.sort(self._ages[: self.measured])
         first = pipelines[0].stages
         return {
             "fps": round(self.measured / ((self._last_ns - self._first_ns) / 1e9), 1),

@@ -135,15 +135,19 @@ class Bench:
                 }
             )
 
-        warm = min(1000, frames // 10)
-        at: dict[int, Any] = {warm: mark, warm + frames - 1: mark}
+        warm = min(5000, frames // 10)
+        at: dict[int, Any] = {warm + max(frames * part // 4 - 1, 0): mark for part in range(5)}
         found = rig.Run(self.config(name), spec=spec, frames=frames, warm=warm, at_frames=at).go()
-        first, last = marks
-        change = {k: last[k] - first[k] for k in first}
-        say(f"{name}: {frames} frames at {found['fps']}/s, change {change}")
+        first = marks[0]
+        changes = [{k: m[k] - first[k] for k in first} for m in marks[1:]]
+        say(
+            f"{name}: resident memory changed by {changes[-1]['rss_bytes']} bytes over {frames} frames at "
+            f"{found['fps']}/s; all changes by quarter: {changes}"
+        )
         return {
             "frames": frames,
-            "change": change,
+            "change": changes[-1],
+            "change_by_quarter": changes,
             "fps": found["fps"],
             "runner_cpu_us": found["runner_cpu_us"],
         }

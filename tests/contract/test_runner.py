@@ -15,11 +15,12 @@ import pytest
 from edged.config.schema import PipelineConfig
 from edged.devices.cpu import CpuDevice
 from edged.devices.cuda.device import CudaDevice
+from edged.devices.cuda.memory import free_device_memory
 from edged.engines.binding import call_on
 from edged.engines.fake import Arrays, FakeEngine
 from edged.engines.onnxruntime import OnnxRuntimeEngine
 from edged.errors import DeviceError, EdgedError, EngineError, ExitCode, ModelError
-from edged.frames import Frame, Geometry
+from edged.frames import Frame, FrameSpec, Geometry, PixelFormat
 from edged.interfaces import Device, Engine, Execution, Preprocess, Stream
 from edged.mailbox import Bell
 from edged.memory import Region, Slots, Want, wanted_bytes
@@ -177,7 +178,7 @@ class NotingParser:
 
 
 class Rig:
-    """A runner over `names` pipelines, each with slots of its own."""
+    """A runner over `names` pipelines, each with slots of its own. `stepped`: inferences wait for permits."""
 
     def __init__(
         self,
@@ -187,6 +188,7 @@ class Rig:
         in_flight: int = 1,
         live: bool = False,
         image: ImageInput = IMAGE,
+        stepped: bool = True,
     ) -> None:
         self.steps, self.post, self.messages = Steps(), Post(), list[Message]()
         self.device = engine.device
@@ -212,6 +214,8 @@ class Rig:
         self.engines: list[SteppedEngine] = []
 
         def make_engine(device: Device, stream: Stream) -> Engine:
+            if not stepped:
+                return engine(device, stream)
             self.engines.append(SteppedEngine(engine(device, stream), self.steps))
             return self.engines[-1]
 
@@ -240,12 +244,16 @@ class Rig:
         self.runner.start()
         self.post.wait_for("model tiny", "prepared")
         wants = self.runner.plan()["model tiny"]
-        for name, pipeline in self.pipelines.items():  # as the pipeline's source does
-            preprocess = self.runner.preprocessor(f"pipeline {name}", SPEC)
-            self.scratch.append(self.device.region(f"pipeline {name}", preprocess.wants()))
-            preprocess.bind(self.scratch[-1])
-            self.runner.fit(pipeline, preprocess)
+        for name in self.pipelines:
+            self.fit(name, SPEC)
         return wants
+
+    def fit(self, name: str, spec: FrameSpec) -> None:
+        """As the pipeline's source does."""
+        preprocess = self.runner.preprocessor(f"pipeline {name}", spec)
+        self.scratch.append(self.device.region(f"pipeline {name}", preprocess.wants()))
+        preprocess.bind(self.scratch[-1])
+        self.runner.fit(self.pipelines[name], preprocess)
 
     def put(self, name: str, seq: int) -> None:
         frame = make_frame(self.slots[name], seq)
@@ -311,17 +319,65 @@ def running(rig: Rig) -> Iterator[Rig]:
     rig.check_nothing_is_left()
 
 
+def check_own_tensors(rig: Rig, count: int) -> None:
+    """Each of `count` frames gave the tensor that its pixels make."""
+    assert rig.seqs("a") == list(range(count))
+    for r in rig.results:
+        assert r.tensors is not None
+        y = np.frombuffer(r.tensors["y"].data, np.float32)
+        assert (y == r.frame_seq).all(), "the tensor of another frame"
+
+
 @pytest.mark.parametrize("in_flight", [1, 2])
 def test_each_frame_gives_its_own_result_in_order(engine: Made, in_flight: int) -> None:
     with running(Rig(engine, in_flight=in_flight)) as rig:
         rig.permit(1000)
         for seq in range(20):
             rig.put("a", seq)
-    assert rig.seqs("a") == list(range(20))
-    for r in rig.results:
-        assert r.tensors is not None
-        y = np.frombuffer(r.tensors["y"].data, np.float32)
-        assert (y == r.frame_seq).all(), "the tensor of another frame"
+    check_own_tensors(rig, 20)
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_a_job_is_one_graph_where_the_device_has_graphs(engine: Made, in_flight: int) -> None:
+    with running(Rig(engine, in_flight=in_flight, stepped=False)) as rig:
+        for seq in range(30):
+            rig.put("a", seq)
+    check_own_tensors(rig, 30)
+    graphs = engine.device.graphs
+    assert rig.runner.facts["work"] == ("graph" if graphs else "eager: cpu has no graphs")
+    counts = rig.pipelines["a"].counts()
+    assert counts.copied["capture"] == 0
+    assert counts.copied["preprocess"] == 0 or not graphs, "the host copied pixels of a frame"
+
+
+def test_a_source_that_came_back_with_another_size_is_followed(engine: Made) -> None:
+    """With graphs: those for the old size go, and an engine that was captured already is captured again."""
+    other = FrameSpec(6, 4, PixelFormat.GREY)
+    with running(Rig(engine, stepped=False)) as rig:
+        for seq in range(4):
+            rig.put("a", seq)
+        assert rig.slots["a"].wait_all_free(10)
+        region = rig.device.region("other", Slots.wants(2, other.nbytes, rig.device.frame_memory))
+        rig.scratch.append(region)
+        slots = Slots.of(region, 2)
+        rig.fit("a", other)
+        for seq in range(4, 8):
+            assert rig.pipelines["a"].offer(make_frame(slots, seq, other), 10)
+            assert slots.wait_all_free(10)
+    check_own_tensors(rig, 8)
+
+
+def test_the_device_s_memory_stays_as_it_is_while_frames_pass(engine: Made) -> None:
+    if isinstance(engine.device, CpuDevice):
+        pytest.skip("the CPU has no memory of its own")
+    with running(Rig(engine, in_flight=2, stepped=False)) as rig:
+        for seq in range(20):
+            rig.put("a", seq)
+        before = free_device_memory()
+        for seq in range(20, 200):
+            rig.put("a", seq)
+        assert free_device_memory() == before
+    check_own_tensors(rig, 200)
 
 
 @pytest.mark.parametrize("in_flight", [1, 2])
