@@ -195,9 +195,11 @@ class Pipeline:
 
     def take_locked(self) -> Job | None:
         """The next job, or None. The frame's lease goes with it."""
+        if not self.ready_locked():
+            return None
         box = self.mailbox
         dropped = box.dropped - box.passed  # before this frame
-        frame = box.take_locked() if self.ready_locked() else None
+        frame = box.take_locked()
         if frame is None:
             return None
         if self._sync is not None:

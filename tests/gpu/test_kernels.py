@@ -13,7 +13,7 @@ import pytest
 
 from edged.devices.cuda.compiled import Functions
 from edged.devices.cuda.device import CudaDevice
-from edged.devices.cuda.preprocess import CudaPreprocess
+from edged.devices.cuda.preprocess import BLOCK, CudaPreprocess
 from edged.errors import EdgedError
 from edged.frames import FrameSpec, Memory, PixelFormat
 from edged.memory import Want
@@ -113,9 +113,9 @@ def test_what_is_read_and_written_stays_inside(device: Gpu) -> None:
         frame = rig.frame()
         made = rig.preprocess
         out = ctypes.c_void_p(piece.address + 256)
-        made._point_at(frame)
+        made._descriptor.plane0, made._descriptor.plane1, made._descriptor.format = made._find(frame)
         made._one.launch(
-            made._grid(1), (32, 8, 1), (made._descriptor, made._map, made._target, out), rig.stream.handle
+            made._grid(1), BLOCK, (made._descriptor, made._map, made._target, out), rig.stream.handle
         )
         rig.stream.synchronize()
         frame.release()

@@ -52,7 +52,6 @@ class Target(ctypes.Structure):
 
 
 DESCRIPTOR_BYTES = ctypes.sizeof(Descriptor)
-_EMPTY = bytes(DESCRIPTOR_BYTES)
 
 
 class DescriptorTable:
@@ -64,7 +63,9 @@ class DescriptorTable:
 
     def __init__(self, name: str, rows: int, tickets: int = 2) -> None:
         self._name, self.rows, self.tickets = name, rows, tickets
-        self._host = self._device = 0
+        self._device = 0
+        self._rows: list[Descriptor] = []
+        self._held: list[Descriptor | None] = []
         self._memory: object = None
 
     def wants(self) -> list[Want]:
@@ -76,27 +77,41 @@ class DescriptorTable:
         view = region.tensor(TensorSpec(self._name, shape, np.dtype(np.uint8)))
         array = view.host()
         array[:] = 0
-        self._memory, self._host, self._device = view, array.ctypes.data, view.address
+        first = array.ctypes.data
+        self._memory, self._device = view, view.address
+        count = self.tickets * self.rows
+        self._rows = [Descriptor.from_address(first + i * DESCRIPTOR_BYTES) for i in range(count)]
+        self._held = [None] * count
 
     def address(self, ticket: int = 0) -> int:
         """The device address of a ticket's first row."""
         if not self._device:
             raise RuntimeError(f"{self._name}: used before bind")
-        return self._device + self._offset(0, ticket)
+        return self._device + self._place(0, ticket) * DESCRIPTOR_BYTES
 
-    def write(self, descriptor: Descriptor, row: int, ticket: int = 0) -> None:
-        """Half a microsecond: this is on the path of every frame."""
-        if not self._host:
+    def write(
+        self, descriptor: Descriptor, row: int, ticket: int, plane0: int, plane1: int, format: int
+    ) -> None:
+        """`descriptor` with these three, which are all that differs from frame to frame of a source.
+
+        On the path of every frame: the rest is copied only where the row held another descriptor.
+        """
+        if not self._rows:
             raise RuntimeError(f"{self._name}: a frame came before bind")
-        ctypes.memmove(self._host + self._offset(row, ticket), ctypes.addressof(descriptor), DESCRIPTOR_BYTES)
+        place = self._place(row, ticket)
+        to = self._rows[place]
+        if self._held[place] is not descriptor:
+            ctypes.pointer(to)[0] = descriptor
+            self._held[place] = descriptor
+        to.plane0, to.plane1, to.format = plane0, plane1, format
 
     def clear(self, row: int, ticket: int = 0) -> None:
         """Leave this row of the tensor as it is."""
-        ctypes.memmove(self._host + self._offset(row, ticket), _EMPTY, DESCRIPTOR_BYTES)
+        self._rows[self._place(row, ticket)].format = 0
 
-    def _offset(self, row: int, ticket: int) -> int:
+    def _place(self, row: int, ticket: int) -> int:
         if not (0 <= row < self.rows and 0 <= ticket < self.tickets):
             raise IndexError(
                 f"{self._name}: row {row} of ticket {ticket}; it has {self.rows} rows, {self.tickets} tickets"
             )
-        return (ticket * self.rows + row) * DESCRIPTOR_BYTES
+        return ticket * self.rows + row

@@ -115,7 +115,7 @@ class CudaPreprocess:
 
     def look_at(self, roi: Roi | None) -> None:
         """From the next frame on, show the region x, y, w, h of the source (None: all of it). Changes `geometry`."""
-        src, image, d = self._src, self._image, self._descriptor
+        src, image = self._src, self._image
         x, y, w, h = roi or (0, 0, src.width, src.height)
         if not inside((x, y, w, h), src.width, src.height):
             raise DeviceError(
@@ -124,6 +124,9 @@ class CudaPreprocess:
             )
         self._geometry = Geometry.fit((src.width, src.height), image.size, image.resize, roi)
         place = self._geometry.placed
+        d = self._descriptor = Descriptor.from_buffer_copy(
+            self._descriptor
+        )  # another: tables tell them apart
         d.roi_x, d.roi_y, d.roi_w, d.roi_h = x, y, w, h
         d.place_x, d.place_y, d.place_w, d.place_h = place
         for axis, source, target in (("x", w, place[2]), ("y", h, place[3])):
@@ -152,19 +155,19 @@ class CudaPreprocess:
 
     def enqueue(self, frame: Frame, target: TensorView, index: int, stream: Stream) -> None:
         """Fill row `index` of the batch `target`. The frame's lease must outlive the stream's work."""
-        self._point_at(frame)
+        d = self._descriptor
+        d.plane0, d.plane1, d.format = self._find(frame)
         out = ctypes.c_void_p(self._checked(target) + index * self._row_bytes)
         self._one.launch(
             self._grid(1),
             BLOCK,
-            (self._descriptor, self._map, self._target, out),
+            (d, self._map, self._target, out),
             stream.handle,
         )
 
     def describe(self, frame: Frame, index: int, ticket: int = 0) -> None:
         """Say what row `index` of the next launch of `ticket` shows. No CUDA call; the launch before must be done."""
-        self._point_at(frame)
-        self._table.write(self._descriptor, index, ticket)
+        self._table.write(self._descriptor, index, ticket, *self._find(frame))
 
     def skip(self, index: int, ticket: int = 0) -> None:
         """Leave row `index` of the next launch of `ticket` as it is: a batch that is not full."""
@@ -180,7 +183,8 @@ class CudaPreprocess:
         """One wave of blocks that make many rows each: a block reads its descriptor once, maybe across PCIe."""
         return self._columns, min(self._most, max(1, self._wave // (self._columns * rows))), rows
 
-    def _point_at(self, frame: Frame) -> None:
+    def _find(self, frame: Frame) -> tuple[int, int, int]:
+        """Where its planes are, and how the kernel is to read them."""
         address = frame.device_address
         if frame.spec is not self._src and frame.spec != self._src:
             raise DeviceError(
@@ -192,10 +196,12 @@ class CudaPreprocess:
                 f"{self._name}: got a frame in {frame.memory.value} memory, which the GPU cannot read",
                 hint="a defect in edged: the source's slots must come from the CUDA device (built for mapped memory)",
             )
-        d = self._descriptor
         chroma = address + self._chroma
-        d.plane0, d.plane1 = address, chroma
-        d.format = self._plain if (address | chroma | self._pitch) & self._mask else self._wide
+        return (
+            address,
+            chroma,
+            self._plain if (address | chroma | self._pitch) & self._mask else self._wide,
+        )
 
     def _checked(self, target: TensorView) -> int:
         """The address of a tensor that the kernel may write."""
