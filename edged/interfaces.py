@@ -173,6 +173,11 @@ class Device(Protocol):
         ...
 
     @property
+    def look_s(self) -> float:
+        """How often to look at an event of it while something else is waited for, too."""
+        ...
+
+    @property
     def facts(self) -> Mapping[str, str]:
         """What it is and how it is used, in words."""
         ...

@@ -25,7 +25,6 @@ from edged.tickets import Ticket, capture_new, find_decode, ticket_wants
 from edged.units import Report, Unit
 from edged.views import WHOLE, View
 
-LOOK_S = 0.001  # with in_flight = 2: how late a frame that comes during an inference is queued behind it
 # Of graphs, the first of a pipeline's jobs and one in so many are timed on the device: events cost as much time of the
 # processor as all else that is done for a job, the launch left aside.
 TIMED_EVERY = 4
@@ -207,13 +206,19 @@ class Runner(Unit):
 
     def _any_ready(self) -> bool:
         with self._bell.condition:
-            return any(p.ready_locked() for p in self._pipelines)
+            return self._any_ready_locked()
+
+    def _any_ready_locked(self) -> bool:
+        return any(p.ready_locked() for p in self._pipelines)
 
     def _idle(self) -> None:
         with self._bell.condition:
-            self._bell.condition.wait_for(
-                lambda: self.stopping or self._changed or any(p.ready_locked() for p in self._pipelines)
-            )
+            self._bell.condition.wait_for(lambda: self.stopping or self._changed or self._any_ready_locked())
+
+    def _listen(self, timeout_s: float) -> None:
+        """Until a frame comes: one that were noticed late would find the device idle."""
+        with self._bell.condition:
+            self._bell.condition.wait_for(self._any_ready_locked, timeout_s)
 
     def _take(self) -> Job | None:
         """The freshest frame of the pipeline that was served longest ago, by whichever instance of the model.
@@ -271,8 +276,10 @@ class Runner(Unit):
         """Meanwhile, queue ahead what comes. Raises what preprocessing or the engine raised on the stream."""
         done = ticket.done
         assert done is not None
-        while not done.wait(LOOK_S if len(self._flying) < self.in_flight else None):
+        while len(self._flying) < self.in_flight and not done.wait(0):
+            self._listen(self.device.look_s)
             self._fill()
+        done.wait()
         job.done_ns = time.monotonic_ns()
 
     def _parse(self, ticket: Ticket, preprocess: Preprocess) -> Parsed:

@@ -27,8 +27,8 @@ from edged.views import inside
 
 FILE = "preprocess.cu"
 PIXELS = 4  # of a row, made by one thread
-BLOCK = (128, 1, 1)  # of one row: its warps share the lines of the source that lie between them
-BLOCKS = 8  # of those on a multiprocessor at once
+BLOCK = (64, 4, 1)  # wide: warps side by side share the lines of the source that lie between them
+BLOCKS = 4  # of those on a multiprocessor at once
 ELEMENTS: dict[np.dtype[Any], int] = {
     np.dtype(d): n for n, d in enumerate((np.float32, np.float16, np.uint8, np.int8))
 }

@@ -15,7 +15,7 @@
 #include "common.cuh"
 
 #define PIXELS 4  // preprocess.py has it, too
-#define BLOCKS 8  // of 128 threads on a multiprocessor at once; preprocess.py makes one such wave of them
+#define BLOCKS 4  // of 256 threads on a multiprocessor at once; preprocess.py makes one such wave of them
 
 struct Descriptor {  // 112 bytes; descriptors.py has its mirror
     u64 plane0, plane1;                        // device addresses; plane1: NV12's chroma
@@ -370,7 +370,7 @@ __device__ __forceinline__ void fill(const Descriptor& d, const float2* map, con
 }
 
 // Rows 0 .. gridDim.z - 1 of the batch at `out`, as table[row] says (mapped memory: for graphs).
-extern "C" __global__ void __launch_bounds__(128, BLOCKS)
+extern "C" __global__ void __launch_bounds__(256, BLOCKS)
     preprocess_rows(const Descriptor* table, const float2* map, const Target t, Element* out) {
     // read once a block: the table may be on the other side of PCIe
     __shared__ u32 words[sizeof(Descriptor) / 4] __attribute__((aligned(16)));
@@ -382,7 +382,7 @@ extern "C" __global__ void __launch_bounds__(128, BLOCKS)
 }
 
 // The row at `out`, its descriptor given by value: work queued ahead needs no table that outlives it.
-extern "C" __global__ void __launch_bounds__(128, BLOCKS)
+extern "C" __global__ void __launch_bounds__(256, BLOCKS)
     preprocess_one(const Descriptor d, const float2* map, const Target t, Element* out) {
     __shared__ u32 words[sizeof(Descriptor) / 4] __attribute__((aligned(16)));
     if (threadIdx.y * blockDim.x + threadIdx.x == 0) *(Descriptor*)words = d;
