@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "schema": "edged.cli.schema",
     "model": "edged.cli.model",
     "bench": "edged.cli.bench",
+    "doctor": "edged.cli.doctor",
     "cameras": "edged.cli.cameras",
     "capture": "edged.cli.capture",
 }
