@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "model": "edged.cli.model",
     "bench": "edged.cli.bench",
     "doctor": "edged.cli.doctor",
+    "inspect": "edged.cli.inspect",
     "cameras": "edged.cli.cameras",
     "capture": "edged.cli.capture",
 }

@@ -37,7 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     new.add_argument("--labels", default="", metavar="FILE", help="one label a line, or 'coco80'")
     new.add_argument(
         "--shape",
-        type=_shape,
+        type=shape_argument,
         action="append",
         default=[],
         metavar="TENSOR=1,3,H,W",
@@ -176,7 +176,8 @@ def _numbers(text: str) -> float | list[float]:
     return values[0] if len(values) == 1 else values
 
 
-def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+def shape_argument(text: str) -> tuple[str, tuple[int, ...]]:
+    """TENSOR=1,3,H,W, for argparse."""
     name, equals, dims = text.rpartition("=")
     try:
         shape = tuple(int(v) for v in dims.split(","))

@@ -25,7 +25,7 @@ def judge(folder: Path, little: int = LITTLE, nearly_none: int = NEARLY_NONE) ->
         return failed(f"{folder} is no folder", f"rm {folder}; {make}")
     if not folder.exists():
         parent = next(p for p in folder.parents if p.exists())
-        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK, effective_ids=True):
             return failed(f"{folder} is not there, and cannot be made in {parent}", make)
         return _room(folder, parent, little, nearly_none, "is not there yet: made when something is stored")
     try:

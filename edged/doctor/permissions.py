@@ -28,7 +28,7 @@ def nodes(place: Place) -> Iterator[Outcome]:
     dev = place.at("/dev")
     for kind, patterns in _NODES.items():
         here = sorted({p for pattern in patterns for p in dev.glob(pattern) if not p.is_dir()})
-        shut = [p for p in here if not os.access(p, os.R_OK | os.W_OK)]
+        shut = [p for p in here if not os.access(p, os.R_OK | os.W_OK, effective_ids=True)]
         if not here:
             yield not_here(f"{kind}: no device node")
         elif shut:

@@ -16,7 +16,7 @@ _TOTALS = ("VDD_IN", "VIN", "POM_5V_IN", "VIN_SYS_5V0", "SYS5V", "TOTAL")  # the
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A thermal zone, in degrees Celsius. `slows_at`, `ends_at`: its lowest trip points, passive, and hot or critical."""
+    """A thermal zone, in degrees Celsius. `slows_at`, `ends_at`: lowest passive, and hot or critical trip point."""
 
     name: str
     celsius: float
