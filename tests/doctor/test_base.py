@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from edged.doctor.base import Check, Outcome, examine, passed
 from edged.doctor.checks import CHECKS
@@ -19,14 +19,12 @@ def breaks(_: Place) -> Iterator[Outcome]:
     raise ZeroDivisionError("by nought")
 
 
-def refuses(_: Place) -> Iterator[Outcome]:
+def refuses(_: Place) -> Iterable[Outcome]:
     raise DeviceError("no such device", hint="plug it in")
-    yield
 
 
-def misconfigured(_: Place) -> Iterator[Outcome]:
+def misconfigured(_: Place) -> Iterable[Outcome]:
     raise ConfigError("a.toml", [Problem("x.y", "is wrong", "right it"), Problem("z", "too")])
-    yield
 
 
 def silent(_: Place) -> Iterator[Outcome]:

@@ -10,6 +10,7 @@ import pytest
 from edged.config.schema import Backend, Config, ModelConfig, RuntimeConfig
 from edged.doctor import cameras
 from edged.doctor.place import Place
+from edged.sources._v4l2_fake_camera import Sizes
 from edged.sources._v4l2_options import V4l2Options
 from edged.sources.v4l2_fake import FakeCamera, FakeKernel
 from tests.cuda.standin import standin
@@ -35,7 +36,7 @@ def place(root: Path, *nodes: FakeCamera, by_id: bool = True, device: str = "", 
 
 
 def look(p: Place) -> list[tuple[str, str, str]]:
-    found = [(o.state, o.text, o.remedy) for o in cameras.cameras(p)]
+    found: list[tuple[str, str, str]] = [(o.state, o.text, o.remedy) for o in cameras.cameras(p)]
     assert isinstance(p.kernel, FakeKernel)
     assert all(not c.fds for c in p.kernel.cameras.values())
     return found
@@ -104,7 +105,7 @@ def test_quick(tmp_path: Path) -> None:
 
 
 def test_on_a_gpu_a_rung_is_proven_by_its_canary(tmp_path: Path) -> None:
-    small = {"YUYV": ((64, 48),)}
+    small: dict[str, Sizes] = {"YUYV": ((64, 48),)}
     with standin() as made:
         _, rung = look(place(tmp_path, FakeCamera(formats=small), gpu=True))
         assert rung[0] == "pass"

@@ -10,6 +10,7 @@ from edged.config.schema import Config, ModelConfig
 from edged.devices.cuda.probe import Gpu
 from edged.doctor import models
 from edged.doctor.place import Place, Runtime
+from edged.models.files import sha256_of
 from edged.models.plans import PLAN, PlanStore
 from tests import onnx_models
 from tests.models import plan_files
@@ -34,7 +35,7 @@ def place(tmp_path: Path, directory: Path | None, engine: str = "tensorrt", vers
 
 
 def sha256(directory: Path) -> str:
-    return onnx_models.sha256_of(directory / "m.onnx")
+    return sha256_of(directory / "m.onnx")
 
 
 def look(p: Place) -> list[tuple[str, str, str]]:
