@@ -17,7 +17,8 @@ from edged.models.sidecar import NAMES, Range, Shape
 HELP = "build a TensorRT plan"
 DESCRIPTION = (
     "Simplify the model's graph, cast it to FP16 where that is asked for, and build a plan with TensorRT, or with "
-    "TensorRT-RTX (whose builder needs no GPU). The plan goes to STATE/plans, whole or not at all; Ctrl-C leaves nothing behind."
+    "TensorRT-RTX, whose builder needs no GPU. The plan goes to STATE/plans, whole or not at all; Ctrl-C leaves "
+    "nothing behind."
 )
 STATE_DIR = "/var/lib/edged"
 _PART = 0.75  # of the memory that is available
