@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 from collections import Counter
 from collections.abc import Iterable
@@ -18,12 +17,12 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from edged.cli.model_build import STATE_DIR
 from edged.config.load import load
 from edged.doctor.base import STATES, Row, State, examine
 from edged.doctor.checks import CHECKS
 from edged.doctor.place import Place
 from edged.errors import ConfigError, ExitCode
+from edged.models.state import state_dir as state_dir_of
 
 HELP = "look at this machine and what a configuration needs of it"
 
@@ -42,7 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="no camera streams, no model is loaded")
     parser.add_argument(
-        "--state-dir", type=Path, metavar="DIR", default=default_state_dir(), help="where plans are"
+        "--state-dir", type=Path, metavar="DIR", help="where plans are; default: runtime.state_dir"
     )
     parser.add_argument(
         "--only",
@@ -69,12 +68,7 @@ def run(args: argparse.Namespace) -> int:
     return int(ExitCode.UNFIT if failed else ExitCode.OK)
 
 
-def default_state_dir() -> Path:
-    """As of edged model build: systemd's StateDirectory= of the unit, else the usual place."""
-    return Path(os.environ.get("STATE_DIRECTORY", STATE_DIR))
-
-
-def find_place(file: str | None, state_dir: Path, *, quick: bool) -> Place:
+def find_place(file: str | None, state_dir: Path | None, *, quick: bool) -> Place:
     """The machine that this runs on, with the configuration if it can be read."""
     config, error = None, None
     if file is not None:
@@ -85,7 +79,7 @@ def find_place(file: str | None, state_dir: Path, *, quick: bool) -> Place:
     return Place(
         config=config,
         config_error=error,
-        state_dir=state_dir,
+        state_dir=state_dir or state_dir_of("" if config is None else config.runtime.state_dir),
         quick=quick,
     )
 

@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from edged.cli.doctor import default_state_dir
 from edged.cli.model import shape_argument
 from edged.doctor.place import Place
 from edged.errors import EdgedError, ExitCode
@@ -25,6 +24,7 @@ from edged.inspecting.plan import is_plan, read_plan
 from edged.inspecting.times import Times, measure
 from edged.models.load import MODEL_TOML, load_model
 from edged.models.plans import PLAN, PlanStore
+from edged.models.state import state_dir
 
 HELP = "layers, memory and times of an ONNX file, a model or a plan"
 
@@ -45,9 +45,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, default=0, metavar="N", help="of one operator; default: the cores there are")
     add("--no-run", action="store_true", help="run and load nothing")
     add("--all", action="store_true", help="every layer, not only those that matter most")
-    add(
-        "--state-dir", type=Path, metavar="DIR", default=default_state_dir(), help="where a model's plans are"
-    )
+    add("--state-dir", type=Path, metavar="DIR", default=state_dir(), help="where a model's plans are")
+    add("--model", type=Path, metavar="DIR", help="of a plan: the model it was built from")
     add("--json", action="store_true", help="print one JSON object, with every layer")
 
 
@@ -58,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         path = path / PLAN
     console = Console(highlight=False)
     if not path.is_dir() and is_plan(path):
-        report = read_plan(path, place, load=not args.no_run)
+        report = read_plan(path, place, load=not args.no_run, model=args.model)
         if args.json:
             print(json.dumps({"kind": "plan", **msgspec.to_builtins(report)}))
         else:

@@ -7,13 +7,12 @@ from pathlib import Path
 
 from edged.doctor.base import Outcome, failed, not_here, passed, refused, warned
 from edged.doctor.place import Place
+from edged.engines.choose import PLAN_ENGINES
 from edged.errors import ConfigError, EdgedError
 from edged.memory import format_bytes
 from edged.models.load import check_hash, load_model
 from edged.models.model import Model
 from edged.models.plans import Plan, PlanStore
-
-_TENSORRT = ("tensorrt", "tensorrt-rtx")
 
 
 def models(place: Place) -> Iterator[Outcome]:
@@ -49,8 +48,8 @@ def plans(place: Place) -> Iterator[Outcome]:
             except EdgedError:  # the check of the models tells
                 continue
             seen.add(model.sha256)
-            if entry.engine in _TENSORRT:
-                yield _wanted(place, name, model, entry.engine, entry.gpu, used)
+            if entry.engine in PLAN_ENGINES:
+                yield _milder(_wanted(place, name, model, entry.engine, entry.gpu, used), entry.fallback)
     for sha256 in dict.fromkeys([*seen, *place.store.models()]):
         for broken in place.store.broken(sha256):
             yield failed(
@@ -80,6 +79,13 @@ def _wanted(place: Place, name: str, model: Model, engine: str, gpu: int, used: 
     return _verified(place.store, plan) or passed(
         f"{name}: {plan.sidecar} ({plan.path.parent.name}) is whole and fits"
     )
+
+
+def _milder(outcome: Outcome, fallback: str | None) -> Outcome:
+    """With a fallback the daemon runs all the same, degraded."""
+    if outcome.state != "fail" or fallback is None:
+        return outcome
+    return warned(f"{outcome.text}; {fallback} runs in its place", outcome.remedy)
 
 
 def _other(place: Place, plan: Plan) -> Outcome:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from edged.config.schema import Config
 from edged.devices.cuda.probe import Finding, Gpu, describe_all, probe
+from edged.engines.choose import PLAN_ENGINES
+from edged.engines.tensorrt_library import library
 from edged.errors import ConfigError, EdgedError, MissingPackage
 from edged.models.plans import PlanStore
 from edged.sources._v4l2_device import SYSTEM, Kernel
-
-FLAVOURS = ("tensorrt", "tensorrt-rtx")
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Place:
     def runtimes(self) -> Mapping[str, Runtime]:
         """The TensorRTs that Python finds, by flavour."""
         found = {}
-        for flavour in FLAVOURS:
+        for flavour in PLAN_ENGINES:
             runtime = _runtime(flavour)
             if runtime is not None:
                 found[flavour] = runtime
@@ -93,8 +93,6 @@ class Runtime:
 
 
 def _runtime(flavour: str) -> Runtime | None:
-    from edged.engines.tensorrt_library import library
-
     try:
         lib = library(flavour)
     except MissingPackage:

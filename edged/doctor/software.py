@@ -17,6 +17,7 @@ from edged.doctor.place import Place
 from edged.errors import EdgedError
 
 _DRIVER_FILES = ("/proc/driver/nvidia/version", "/sys/module/nvidia/version")
+_ORT_ENGINES = ("auto", "onnxruntime")  # "auto" takes it where no plan fits
 _ORT_PACKAGES = ("onnxruntime", "onnxruntime-gpu")
 _CUDA = "CUDAExecutionProvider"
 _TRIAL_S = 60.0  # cuDNN's libraries are a gigabyte: on a slow disk they take their time
@@ -110,7 +111,7 @@ def onnxruntime(place: Place) -> Iterator[Outcome]:
     """Whether it is there once, and runs a graph of one node on each provider that is of use here."""
     here = {p: v for p in _ORT_PACKAGES if (v := _version(p))}
     if not here:
-        needs = place.config is None or any(m.engine == "onnxruntime" for m in place.config.models.values())
+        needs = place.config is None or any(m.engine in _ORT_ENGINES for m in place.config.models.values())
         remedy = "pip install 'edged[ort]' (with a GPU: onnxruntime-gpu in place of onnxruntime)"
         yield (
             failed("ONNX Runtime is not installed", remedy)
@@ -134,7 +135,7 @@ def onnxruntime(place: Place) -> Iterator[Outcome]:
         "install onnxruntime-gpu in place of onnxruntime, with the cuDNN 9 and cuBLAS of its CUDA version"
     )
     text = f"ONNX Runtime does not run on the GPU: {why}"
-    uses = place.config is not None and any(m.engine == "onnxruntime" for m in place.config.models.values())
+    uses = place.config is not None and any(m.engine in _ORT_ENGINES for m in place.config.models.values())
     yield failed(text, remedy) if uses and place.wants_gpu else warned(text, remedy)
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edged.doctor.child import ask
 from edged.doctor.place import Place
-from edged.errors import EdgedError, ModelError
+from edged.errors import EdgedError
 from edged.models.files import unreadable
 from edged.models.plans import PLAN, Plan, PlanStore
 from edged.models.sidecar import MAGIC, NAMES, Sidecar, header, same_version
@@ -27,6 +26,7 @@ class PlanLayer:
     kind: str
     precision: str
     output: tuple[int, ...] | None
+    ms: float | None = None  # on the GPU, median; None: not run, or of no name that the profiler knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,11 @@ def is_plan(path: Path) -> bool:
         raise unreadable(path, e) from e
 
 
-def read_plan(path: Path, place: Place, *, load: bool = True) -> PlanReport:
-    """PlanError or ModelError for what is no plan. `load`: ask the engine, in a process of its own."""
+def read_plan(path: Path, place: Place, *, load: bool = True, model: Path | None = None) -> PlanReport:
+    """PlanError for what is no plan, ModelError for what cannot be read. `load`: ask the engine and run it, in a process of its own.
+
+    `model`: its directory; only a plan of open shapes runs without.
+    """
     try:
         with path.open("rb") as f:
             start, size = f.read(_HEAD), path.stat().st_size
@@ -67,7 +70,9 @@ def read_plan(path: Path, place: Place, *, load: bool = True) -> PlanReport:
     answer: dict[str, Any] = {}
     if not why:
         try:
-            answer = ask("edged.inspecting.try_plan", str(path), engine, timeout_s=LOAD_S)
+            words = (str(path), engine, *(() if model is None else (str(model),)))
+            answer = ask("edged.inspecting.try_plan", *words, timeout_s=LOAD_S)
+            why = answer["why_no_layers"]
         except EdgedError as e:
             why = e.message
     said = None if sidecar is None else sidecar.activation_bytes
@@ -78,7 +83,7 @@ def read_plan(path: Path, place: Place, *, load: bool = True) -> PlanReport:
         nbytes=size,
         store=store,
         sidecar=sidecar,
-        layers=layers_of(answer.get("information", "{}")),
+        layers=layers_of(answer.get("layers", ()), answer.get("times", {})),
         activation_bytes=answer.get("activation_bytes", said),
         unloaded=why,
     )
@@ -118,24 +123,25 @@ def _cannot_load(place: Place, engine: str, version: str, sidecar: Sidecar | Non
     return ""
 
 
-def layers_of(information: str) -> tuple[PlanLayer, ...]:
-    """Of the engine inspector's JSON. Layers are objects with detailed verbosity, else names alone."""
-    try:
-        layers = json.loads(information).get("Layers", [])
-    except ValueError as e:
-        raise ModelError(f"the engine inspector's answer is no JSON: {e}", hint="please report this") from e
-    return tuple(map(_layer, layers))
+def layers_of(raw: Sequence[Mapping[str, Any]], times: Mapping[str, float]) -> tuple[PlanLayer, ...]:
+    """Of the inspector's words, with ms by layer; those that only the profiler knows follow.
+
+    A plan that was built without detailed verbosity has names alone.
+    """
+    named = [_layer(la, times) for la in raw]
+    rest = times.keys() - {la.name for la in named}
+    return (*named, *(PlanLayer(n, "", "", None, ms) for n, ms in times.items() if n in rest))
 
 
-def _layer(raw: Any) -> PlanLayer:
-    if not isinstance(raw, dict):
-        return PlanLayer(str(raw), "", "", None)
+def _layer(raw: Mapping[str, Any], times: Mapping[str, float]) -> PlanLayer:
+    name = str(raw.get("Name", ""))
     outputs: Sequence[dict[str, Any]] = raw.get("Outputs") or [{}]
     first = outputs[0]
     shape = first.get("Dimensions")
     return PlanLayer(
-        name=str(raw.get("Name", "")),
+        name=name,
         kind=str(raw.get("LayerType", "")),
         precision=str(first.get("Datatype") or first.get("Format/Datatype") or ""),  # in 11, in 10.3
         output=tuple(shape) if shape else None,
+        ms=times.get(name),
     )

@@ -140,13 +140,14 @@ def show_plan(console: Console, report: PlanReport, *, every: bool) -> None:
     _facts(console, facts)
     if not report.layers:
         return
-    rows = report.layers if every else report.layers[:TOP]
+    slowest = sorted(report.layers, key=lambda la: -(la.ms or 0.0))[:TOP]
+    rows = report.layers if every else slowest
     fused = sum(1 for la in report.layers if " + " in la.name)
     _table(
         console,
         f"{len(rows)} of {len(report.layers)} layers of the engine, {fused} of them fused from several",
-        ("layer", "kind", "output", "type"),
-        [(la.name, la.kind, _dims(la.output), la.precision) for la in rows],
+        ("layer", "kind", "output", "type", "ms>"),
+        [(la.name, la.kind, _dims(la.output), la.precision, _ms(la.ms)) for la in rows],
     )
 
 
@@ -159,6 +160,10 @@ def _profile(profile: Any) -> str:
 
 def _size(n: int | None) -> str:
     return "unknown" if n is None else format_bytes(n)
+
+
+def _ms(ms: float | None) -> str:
+    return "?" if ms is None else f"{ms:.3f}"
 
 
 def _mega(n: int | None) -> str:

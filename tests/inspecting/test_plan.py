@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -95,10 +94,9 @@ def test_layers_of_both_generations() -> None:
         {"Name": "y", "Dimensions": [1, 4], "Format/Datatype": "Row major linear FP16 format"}
     ]  # type: ignore[assignment]
     of_11 = {"Name": "c", "LayerType": "kgen", "Outputs": [{"Dimensions": [2], "Datatype": "Half"}]}
-    assert layers_of(json.dumps({"Layers": [of_10, of_11, "name alone"]})) == (
+    assert layers_of([of_10, of_11, {"Name": "name alone"}], {"c": 0.5, "reformat": 0.25}) == (
         PlanLayer("a + b", "CaskConvolution", "Row major linear FP16 format", (1, 4)),
-        PlanLayer("c", "kgen", "Half", (2,)),
+        PlanLayer("c", "kgen", "Half", (2,), 0.5),
         PlanLayer("name alone", "", "", None),
+        PlanLayer("reformat", "", "", None, 0.25),
     )
-    with pytest.raises(ModelError, match="no JSON"):
-        layers_of("{")
