@@ -54,9 +54,10 @@ def is_plan(path: Path) -> bool:
 
 
 def read_plan(path: Path, place: Place, *, load: bool = True, model: Path | None = None) -> PlanReport:
-    """PlanError for what is no plan, ModelError for what cannot be read. `load`: ask the engine and run it, in a process of its own.
+    """PlanError for what is no plan, ModelError for what cannot be read.
 
-    `model`: its directory; only a plan of open shapes runs without.
+    `load`: ask the engine and run it, in a process of its own. `model`: its directory; only a plan of open shapes runs
+    without.
     """
     try:
         with path.open("rb") as f:

@@ -10,7 +10,12 @@ from edged.devices.cuda.probe import Gpu
 from edged.doctor.place import Place, Runtime
 from edged.errors import EngineError, ModelError
 from edged.inspecting.plan import PlanLayer, is_plan, layers_of, read_plan
+from edged.inspecting.try_plan import look
 from edged.models.plans import Plan, PlanStore
+from tests import onnx_models
+from tests.cuda.standin import standin
+from tests.engines import fake_plan
+from tests.engines.fake_tensorrt import fake_tensorrt
 from tests.models import plan_files
 
 
@@ -61,21 +66,50 @@ def test_why_an_engine_is_not_asked(plan: Plan) -> None:
     assert "the GPU here has 8.9" in read_plan(plan.path, here(capability=(8, 9))).unloaded
 
 
-def test_a_runtime_that_dies_or_refuses_is_told(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A module named tensorrt whose Runtime behaves so, in the process that is asked."""
+def test_a_runtime_that_dies_is_told(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "site"
     folder.mkdir()
-    (folder / "tensorrt.py").write_text(
-        "__version__ = '10.3.0'\n"
-        "class ILogger:\n    ERROR, INTERNAL_ERROR = 1, 0\n"
-        "    def __init__(self): pass\n"
-        "class Runtime:\n    def __init__(self, logger): pass\n"
-        "    def deserialize_cuda_engine(self, data):\n        import os\n        os.abort()\n"
-    )
+    (folder / "tensorrt.py").write_text("import os\nos.abort()\n")
     monkeypatch.syspath_prepend(str(folder))
-    assert "was ended by SIGABRT" in read_plan(plan.path, here()).unloaded
+    with standin():
+        assert "was ended by SIGABRT" in read_plan(plan.path, here()).unloaded
+
+
+def test_an_engine_tells_its_layers_and_their_times(tmp_path: Path) -> None:
+    """On the fake TensorRT, which keeps the documented rules, and the stand-in driver."""
+    file = onnx_models.relu(tmp_path / "m.onnx", (1, 3, "h", "w"), (1, 3, "h", "w"))
+    shapes = ((1, 3, 2, 2), (1, 3, 4, 6), (1, 3, 8, 8))
+    facts = fake_plan.PlanFacts(profiles=[{"x": [list(s) for s in shapes]}])
+    made = fake_plan.install(PlanStore(tmp_path / "plans"), file, facts=facts, profiles=({"x": shapes},))
+    with fake_tensorrt(), standin():
+        told = look(made.path, "tensorrt")
+    assert told["activation_bytes"] == facts.activations
+    assert layers_of(told["layers"], told["times"]) == (PlanLayer("all", "kgen", "", None, 0.25),)
+    with fake_tensorrt(lean=True), standin():
+        told = look(made.path, "tensorrt")
+    assert "has no engine inspector" in told["why_no_layers"]
+    assert layers_of(told["layers"], told["times"]) == (PlanLayer("all", "", "", None, 0.25),)
+
+
+def test_a_plan_of_fixed_shapes_needs_its_model(tmp_path: Path) -> None:
+    file = onnx_models.relu(tmp_path / "m.onnx")
+    onnx_models.model_toml(tmp_path, file, size=(6, 4))
+    made = fake_plan.install(PlanStore(tmp_path / "plans"), file)
+    with fake_tensorrt(), standin():
+        with pytest.raises(EngineError, match="its shapes are fixed") as caught:
+            look(made.path, "tensorrt")
+        assert caught.value.hint.endswith("--model DIR")
+        assert look(made.path, "tensorrt", tmp_path)["times"] == {"all": 0.25}
+
+
+def test_a_plan_for_another_gpu_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    file = onnx_models.relu(tmp_path / "m.onnx")
+    onnx_models.model_toml(tmp_path, file, size=(6, 4))
+    made = fake_plan.install(PlanStore(tmp_path / "plans"), file, capabilities=("8.7",))
+    with fake_tensorrt(), standin(), pytest.raises(EngineError, match=r"capability 8\.7"):
+        look(made.path, "tensorrt", tmp_path)
+    with pytest.raises(EngineError, match="is in no store"):
+        look(tmp_path / "a" / "b" / "c" / "d.plan", "tensorrt")
 
 
 def test_what_is_no_plan(tmp_path: Path) -> None:
@@ -89,10 +123,8 @@ def test_what_is_no_plan(tmp_path: Path) -> None:
 
 
 def test_layers_of_both_generations() -> None:
-    of_10 = {"Name": "a + b", "LayerType": "CaskConvolution"}
-    of_10["Outputs"] = [
-        {"Name": "y", "Dimensions": [1, 4], "Format/Datatype": "Row major linear FP16 format"}
-    ]  # type: ignore[assignment]
+    said = {"Name": "y", "Dimensions": [1, 4], "Format/Datatype": "Row major linear FP16 format"}
+    of_10 = {"Name": "a + b", "LayerType": "CaskConvolution", "Outputs": [said]}
     of_11 = {"Name": "c", "LayerType": "kgen", "Outputs": [{"Dimensions": [2], "Datatype": "Half"}]}
     assert layers_of([of_10, of_11, {"Name": "name alone"}], {"c": 0.5, "reformat": 0.25}) == (
         PlanLayer("a + b", "CaskConvolution", "Row major linear FP16 format", (1, 4)),
