@@ -117,7 +117,9 @@ class IExecutionContext:
         if -1 in declared:
             low, _, high = self.engine.get_tensor_profile_shape(name, self._profile)
             if not all(a <= s <= b for a, s, b in zip(low, shape, high, strict=True)):
-                return self._refuse(f"Static dimension mismatch: '{name}' {shape} is outside of profile {self._profile}")
+                return self._refuse(
+                    f"Static dimension mismatch: '{name}' {shape} is outside of profile {self._profile}"
+                )
         if self._shapes.get(name) != tuple(shape):
             self._shapes[name], self._ran = tuple(shape), False
             self._outputs.clear()
@@ -146,7 +148,9 @@ class IExecutionContext:
 
     def set_device_memory(self, memory: int, size: int) -> None:
         if size < self.engine.device_memory_size_v2:
-            raise RuleBroken(f"{size} bytes of activation memory, {self.engine.device_memory_size_v2} are needed")
+            raise RuleBroken(
+                f"{size} bytes of activation memory, {self.engine.device_memory_size_v2} are needed"
+            )
         if memory % 256 or not known(memory, size):
             raise RuleBroken("activation memory that is no aligned memory of the GPU")
         self._memory = memory
@@ -231,4 +235,3 @@ class IExecutionContext:
         dtype, shape = self._dtype(name), self.get_tensor_shape(name)
         nbytes = math.prod(shape) * dtype.itemsize
         return np.frombuffer((ctypes.c_ubyte * nbytes).from_address(address), dtype).reshape(shape)
-

@@ -116,7 +116,9 @@ class Runtime:
         own = (*map(int, RULES.version.split(".")), 26)[:4]
         found = unpack(data)
         if data[:4] != MAGIC[RULES.flavour]:
-            said = "Serialization (Serialization assertion plan->header.magicTag == rt::kPLAN_MAGIC_TAG failed.)"
+            said = (
+                "Serialization (Serialization assertion plan->header.magicTag == rt::kPLAN_MAGIC_TAG failed.)"
+            )
         elif tuple(data[24:28]) != own:
             said = (
                 "API Usage Error (The engine plan file is not compatible with this version of TensorRT, "
@@ -130,12 +132,16 @@ class Runtime:
                 f"{CAPABILITY} got compute {found[0].capability}, please rebuild.)"
             )
         elif found[0].host_code and not self.engine_host_code_allowed:
-            said = "API Usage Error (The plan has host code, and IRuntime::setEngineHostCodeAllowed is false.)"
+            said = (
+                "API Usage Error (The plan has host code, and IRuntime::setEngineHostCodeAllowed is false.)"
+            )
         if said or found is None:
             return self._refuse(f"IRuntime::deserializeCudaEngine: Error Code 1: {said}")
         weights = allocate(self.gpu_allocator, found[0].weights)
         if not weights and found[0].weights:
-            return self._refuse("[runtime.cpp::deserialize::9] Error Code 2: OutOfMemory (Requested size was 4096 bytes.)")
+            return self._refuse(
+                "[runtime.cpp::deserialize::9] Error Code 2: OutOfMemory (Requested size was 4096 bytes.)"
+            )
         made = RtxEngine if RULES.flavour == "tensorrt-rtx" else ICudaEngine
         return made(self, *found, weights)
 
@@ -212,7 +218,9 @@ class ICudaEngine:
         if strategy != ExecutionContextAllocationStrategy.USER_MANAGED and self.facts.activations:
             raise RuleBroken("activation memory that the region does not know of")
         if RULES.no_context:
-            self.runtime.logger.log(ILogger.Severity.ERROR, "ICudaEngine::createExecutionContext: Error Code 1")
+            self.runtime.logger.log(
+                ILogger.Severity.ERROR, "ICudaEngine::createExecutionContext: Error Code 1"
+            )
             return None
         return fake_context.IExecutionContext(self)
 
@@ -252,7 +260,7 @@ class EngineInspector:
     def __init__(self, engine: ICudaEngine) -> None:
         self._engine = engine
 
-    def get_engine_information(self, format: LayerInformationFormat) -> str:  # noqa: A002, as the binding has it
+    def get_engine_information(self, format: LayerInformationFormat) -> str:
         if format != LayerInformationFormat.JSON:
             raise RuleBroken("edged reads JSON")
         return json.dumps({"Layers": [{"Name": "all", "LayerType": "kgen"}], "Bindings": []})
@@ -280,7 +288,9 @@ def classes(flavour: str = "tensorrt", *, lean: bool = False) -> Mapping[str, ty
 
 
 @contextmanager
-def fake_tensorrt(flavour: str = "tensorrt", version: str = "", *, lean: bool = False) -> Iterator[types.ModuleType]:
+def fake_tensorrt(
+    flavour: str = "tensorrt", version: str = "", *, lean: bool = False
+) -> Iterator[types.ModuleType]:
     """The process's TensorRT of this flavour while inside; at the end no rule was broken and nothing is left."""
     names = {"tensorrt": ("tensorrt", "tensorrt_bindings", "tensorrt_lean", "tensorrt_lean_bindings")}
     names["tensorrt-rtx"] = ("tensorrt_rtx", "tensorrt_rtx_bindings")

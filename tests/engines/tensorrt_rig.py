@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edged.engines.tensorrt import TensorRtEngine, TensorRtRtxEngine
+from edged.frames import Memory
 from edged.interfaces import Device, Stream
 from edged.memory import Region, Want
 from edged.models.plans import PlanStore
@@ -19,7 +20,6 @@ from tests import onnx_models
 from tests.cuda.standin import standin, standin_device
 from tests.engines.fake_plan import PlanFacts, install
 from tests.engines.fake_tensorrt import fake_tensorrt
-from edged.frames import Memory
 
 ENGINES = {"tensorrt": TensorRtEngine, "tensorrt-rtx": TensorRtRtxEngine}
 
