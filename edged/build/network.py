@@ -42,6 +42,24 @@ def is_weakly_typed(library: Library, request: Request) -> bool:
     return library.has("weak typing") and (request.precision == "best" or request.dla is not None)
 
 
+def check_capabilities(library: Library, request: Request) -> None:
+    """BuildError where the request names a GPU that TensorRT-RTX does not build for."""
+    known = library.module.ComputeCapability.__members__ if request.capabilities else {}
+    for capability in request.capabilities:
+        if _enumerated(capability) not in known:
+            numbered = (n[2:] for n in known if n.startswith("SM"))
+            there = ", ".join(f"{n[:-1]}.{n[-1]}" for n in numbered)
+            raise BuildError(
+                f"{library} builds for no GPU of capability {capability}",
+                hint=f"it knows {there}; on a Jetson use --engine tensorrt",
+            )
+
+
+def _enumerated(capability: str) -> str:
+    """SM86 for "8.6"."""
+    return f"SM{capability.replace('.', '')}"
+
+
 @dataclass(frozen=True, slots=True)
 class Built:
     """A serialized plan (IHostMemory, a buffer) and the layers of its network by precision, before fusion."""
@@ -143,19 +161,10 @@ class Building:
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
 
     def _for_capabilities(self, config: Any) -> None:
-        """TensorRT-RTX only: capability 8.6 is SM86 there."""
-        known = self._trt.ComputeCapability.__members__
         config.num_compute_capabilities = len(self._request.capabilities)
         for i, capability in enumerate(self._request.capabilities):
-            name = f"SM{capability.replace('.', '')}"
-            if name not in known:
-                numbered = (n[2:] for n in known if n.startswith("SM"))
-                there = ", ".join(f"{n[:-1]}.{n[-1]}" for n in numbered)
-                raise BuildError(
-                    f"TensorRT-RTX {self._library.version} builds for no GPU of capability {capability}",
-                    hint=f"it knows {there}; on a Jetson use --engine tensorrt",
-                )
-            config.set_compute_capability(known[name], i)
+            known = self._trt.ComputeCapability.__members__
+            config.set_compute_capability(known[_enumerated(capability)], i)
 
     def _add_profiles(self, config: Any) -> None:
         for number, shapes in enumerate(p for p in self._request.profiles if p):

@@ -19,7 +19,7 @@ import msgspec
 
 from edged.build.events import Done, Event, Failed, Stage
 from edged.build.inspection import Inspected, inspect
-from edged.build.network import Building, failure, is_weakly_typed
+from edged.build.network import Building, check_capabilities, failure, is_weakly_typed
 from edged.build.onnx_graph import prepare
 from edged.build.request import Request
 from edged.engines.tensorrt_library import Library, library
@@ -53,7 +53,7 @@ def main(folder: Path, parent: int) -> int:
 
 def _work(folder: Path, request: Request, tell: Callable[[Event], None]) -> Done:
     found = library(request.engine, build=True)
-    gpu, capabilities = _target(request)
+    gpu, capabilities = _target(found, request)
     half = request.precision != "fp32" and not is_weakly_typed(found, request)
     prepared = prepare(request, half, lambda name: tell(Stage(name)))
     tell(Stage("parse"))
@@ -79,9 +79,10 @@ def _work(folder: Path, request: Request, tell: Callable[[Event], None]) -> Done
     )
 
 
-def _target(request: Request) -> tuple[str | None, tuple[str, ...]]:
+def _target(found: Library, request: Request) -> tuple[str | None, tuple[str, ...]]:
     """The GPU's name and the capabilities that the plan is for. BuildError where TensorRT finds no GPU."""
     if request.engine == "tensorrt-rtx":
+        check_capabilities(found, request)
         return None, request.capabilities
     from edged.build.gpu import gpu_at_hand
 
