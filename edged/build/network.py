@@ -5,11 +5,9 @@ What one version has and another lacks is asked of the enumerations, never of ve
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from edged.build.events import Event, Finished, Phase, Step
@@ -41,8 +39,25 @@ _REMEDIES: tuple[tuple[tuple[str, ...], str], ...] = (
 
 def is_weakly_typed(library: Library, request: Request) -> bool:
     """Whether TensorRT chooses precisions itself: up to 10.x, for `best` and on a DLA; 11 and RTX cannot."""
-    flags = library.module.BuilderFlag.__members__
-    return "FP16" in flags and (request.precision == "best" or request.dla is not None)
+    return library.has("weak typing") and (request.precision == "best" or request.dla is not None)
+
+
+def check_capabilities(library: Library, request: Request) -> None:
+    """BuildError where the request names a GPU that TensorRT-RTX does not build for."""
+    known = library.module.ComputeCapability.__members__ if request.capabilities else {}
+    for capability in request.capabilities:
+        if _enumerated(capability) not in known:
+            numbered = (n[2:] for n in known if n.startswith("SM"))
+            there = ", ".join(f"{n[:-1]}.{n[-1]}" for n in numbered)
+            raise BuildError(
+                f"{library} builds for no GPU of capability {capability}",
+                hint=f"it knows {there}; on a Jetson use --engine tensorrt",
+            )
+
+
+def _enumerated(capability: str) -> str:
+    """SM86 for "8.6"."""
+    return f"SM{capability.replace('.', '')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +120,7 @@ class Building:
         )  # for the inspector; costs bytes, no time
         if r.level is not None:
             config.builder_optimization_level = r.level
-        for name, wanted in self._flags(network).items():
-            flag = getattr(trt.BuilderFlag, name)
+        for flag, wanted in self._flags(network).items():
             if wanted:
                 config.set_flag(flag)
             else:
@@ -122,16 +136,17 @@ class Building:
         self._add_profiles(config)
         return config
 
-    def _flags(self, network: Any) -> dict[str, bool]:
-        r = self._request
+    def _flags(self, network: Any) -> dict[Any, bool]:
+        trt, r = self._trt, self._request
         flags = {
-            "TF32": r.precision == "best",
-            "SPARSE_WEIGHTS": r.sparse,
-            "VERSION_COMPATIBLE": r.version_compatible,
+            trt.BuilderFlag.TF32: r.precision == "best",
+            trt.BuilderFlag.SPARSE_WEIGHTS: r.sparse,
+            trt.BuilderFlag.VERSION_COMPATIBLE: r.version_compatible,
         }
         if self._weak:
             kinds = {network.get_layer(i).type for i in range(network.num_layers)}
-            flags |= {"FP16": True, "INT8": self._trt.LayerType.QUANTIZE in kinds}
+            flags[trt.BuilderFlag.FP16] = True
+            flags[trt.BuilderFlag.INT8] = trt.LayerType.QUANTIZE in kinds
         return flags
 
     def _to_dla(self, config: Any, core: int) -> None:
@@ -146,19 +161,10 @@ class Building:
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
 
     def _for_capabilities(self, config: Any) -> None:
-        """TensorRT-RTX only: "8.6" is SM86 there."""
-        known = self._trt.ComputeCapability.__members__
         config.num_compute_capabilities = len(self._request.capabilities)
         for i, capability in enumerate(self._request.capabilities):
-            name = f"SM{capability.replace('.', '')}"
-            if name not in known:
-                numbered = (n[2:] for n in known if n.startswith("SM"))
-                there = ", ".join(f"{n[:-1]}.{n[-1]}" for n in numbered)
-                raise BuildError(
-                    f"TensorRT-RTX {self._library.version} builds for no GPU of capability {capability}",
-                    hint=f"it knows {there}; on a Jetson use --engine tensorrt",
-                )
-            config.set_compute_capability(known[name], i)
+            known = self._trt.ComputeCapability.__members__
+            config.set_compute_capability(known[_enumerated(capability)], i)
 
     def _add_profiles(self, config: Any) -> None:
         for number, shapes in enumerate(p for p in self._request.profiles if p):
@@ -175,7 +181,7 @@ class Building:
         return {k: n for k, n in kinds.items() if k}
 
     def _failed(self, what: str) -> BuildError:
-        said = list(dict.fromkeys(self._library.logger.errors))[-_REASONS:]
+        said = list(dict.fromkeys(self._library.logger.take()))[-_REASONS:]
         return failure(f"{self._request.model}: {what}: {' / '.join(said) or 'it does not say why'}")
 
 
@@ -196,7 +202,7 @@ def _of_node(e: Any) -> str:
 
 
 def _precision(element: str) -> str:
-    """ "DataType.HALF" -> "fp16"; nothing for whole numbers that are indices and shapes."""
+    """fp16 for "DataType.HALF"; nothing for whole numbers, which are indices and shapes."""
     names = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8", "INT4": "int4"}
     return names.get(element.rpartition(".")[2], "")
 
@@ -219,50 +225,3 @@ def _monitor(trt: Any, tell: Callable[[Event], None]) -> Any:
             tell(Finished(phase_name))
 
     return Monitor()
-
-
-@dataclass(frozen=True, slots=True)
-class Inspected:
-    """What an engine says of itself. None: this version has no word for it."""
-
-    activation_bytes: int | None = None
-    weight_bytes: int | None = None
-    layers: Mapping[str, int] | None = None
-
-
-def inspect(library: Library, plan: Path) -> Inspected:
-    """Deserialize a plan on the GPU and ask it. Without a driver the library would end the process."""
-    trt = library.module
-    engine = trt.Runtime(library.logger).deserialize_cuda_engine(plan.read_bytes())
-    if engine is None:
-        said = " / ".join(library.logger.errors[-_REASONS:])
-        raise BuildError(f"the plan that was just built cannot be loaded: {said}", hint="please report this")
-    weights = None
-    if hasattr(trt, "EngineStat"):
-        weights = int(engine.get_engine_stat(trt.EngineStat.TOTAL_WEIGHTS_SIZE))
-    text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
-    return Inspected(int(engine.device_memory_size_v2), weights, layers_of(text))
-
-
-def layers_of(text: str) -> dict[str, int] | None:
-    """Precision -> layers, of the inspector's JSON: by the type of a layer's first output; None where it has none."""
-    layers = [la for la in json.loads(text).get("Layers", ()) if isinstance(la, dict)]
-    found: Counter[str] = Counter()
-    for layer in layers:
-        outputs = layer.get("Outputs") or [{}]
-        # "Half" in 11, "Row major linear FP16 format" in 10.3
-        said = str(outputs[0].get("Datatype") or outputs[0].get("Format/Datatype") or "").lower()
-        for words, name in _FORMATS:
-            if any(w in said for w in words):
-                found[name] += 1
-                break
-    return dict(found) or None
-
-
-_FORMATS = (
-    (("fp32", "float"), "fp32"),
-    (("fp16", "half"), "fp16"),
-    (("int8",), "int8"),
-    (("bf16",), "bf16"),
-    (("fp8",), "fp8"),
-)

@@ -7,6 +7,7 @@ standard output; what libraries print goes to standard error, which is the log.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -17,7 +18,8 @@ from pathlib import Path
 import msgspec
 
 from edged.build.events import Done, Event, Failed, Stage
-from edged.build.network import Building, Inspected, failure, inspect, is_weakly_typed
+from edged.build.inspection import Inspected, inspect
+from edged.build.network import Building, check_capabilities, failure, is_weakly_typed
 from edged.build.onnx_graph import prepare
 from edged.build.request import Request
 from edged.engines.tensorrt_library import Library, library
@@ -35,6 +37,9 @@ def main(folder: Path, parent: int) -> int:
     tell = _teller()
     _die_with(parent)
     _give_way()
+    # what TensorRT says goes to the log, for the one who reads how the process died
+    logging.basicConfig(stream=sys.stderr, format="%(message)s")
+    logging.getLogger("edged").setLevel(logging.DEBUG)
     try:
         request = msgspec.json.decode((folder / REQUEST).read_bytes(), type=Request)
         tell(_work(folder, request, tell))
@@ -48,7 +53,7 @@ def main(folder: Path, parent: int) -> int:
 
 def _work(folder: Path, request: Request, tell: Callable[[Event], None]) -> Done:
     found = library(request.engine, build=True)
-    gpu, capabilities = _target(request)
+    gpu, capabilities = _target(found, request)
     half = request.precision != "fp32" and not is_weakly_typed(found, request)
     prepared = prepare(request, half, lambda name: tell(Stage(name)))
     tell(Stage("parse"))
@@ -74,9 +79,10 @@ def _work(folder: Path, request: Request, tell: Callable[[Event], None]) -> Done
     )
 
 
-def _target(request: Request) -> tuple[str | None, tuple[str, ...]]:
+def _target(found: Library, request: Request) -> tuple[str | None, tuple[str, ...]]:
     """The GPU's name and the capabilities that the plan is for. BuildError where TensorRT finds no GPU."""
     if request.engine == "tensorrt-rtx":
+        check_capabilities(found, request)
         return None, request.capabilities
     from edged.build.gpu import gpu_at_hand
 

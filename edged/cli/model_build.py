@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from edged.config.quantities import format_size, parse_size
 from edged.errors import EdgedError, ExitCode
 from edged.models.plans import Plan
 from edged.models.sidecar import NAMES, Range, Shape
+from edged.models.state import state_dir
 
 HELP = "build a TensorRT plan"
 DESCRIPTION = (
@@ -20,7 +20,6 @@ DESCRIPTION = (
     "TensorRT-RTX, whose builder needs no GPU. The plan goes to STATE/plans, whole or not at all; Ctrl-C leaves "
     "nothing behind."
 )
-STATE_DIR = "/var/lib/edged"
 _PART = 0.75  # of the memory that is available
 
 
@@ -78,8 +77,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--state-dir",
         type=Path,
         metavar="STATE",
-        default=Path(os.environ.get("STATE_DIRECTORY", STATE_DIR)),
-        help=f"default: $STATE_DIRECTORY, else {STATE_DIR}",
+        default=state_dir(),
+        help="as runtime.state_dir of the configuration; default: $STATE_DIRECTORY, else /var/lib/edged",
     )
     add("--json", action="store_true", help="for programs")
 
