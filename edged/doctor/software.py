@@ -40,7 +40,8 @@ def configuration(place: Place) -> Iterator[Outcome]:
         yield not_here("no configuration was given", "edged doctor FILE looks at what it asks for, too")
         return
     choice = choose_device(config, lambda: place.found)
-    yield passed(f"{config.file}: {len(config.pipelines)} pipelines, on {choice.kind} ({choice.why})")
+    names = ", ".join(config.pipelines)
+    yield passed(f"{config.file}: pipelines {names}; on {choice.kind} ({choice.why})")
     for problem in choice.problems:
         yield failed(f"{problem.path}: {problem.message}", problem.hint)
     for warning in config.warnings:
@@ -58,7 +59,7 @@ def driver(place: Place) -> Iterator[Outcome]:
         elif place.wants_gpu:
             yield refused(e)
         else:
-            yield not_here(e.message)
+            yield not_here(e.message, e.hint)
         return
     words = installed or "NVIDIA driver (the kernel does not tell its version)"
     text = f"{words}; CUDA up to {cuda // 1000}.{cuda % 1000 // 10}"
@@ -148,10 +149,11 @@ def tensorrt(place: Place) -> Iterator[Outcome]:
             yield failed(text, remedy) if flavour in wanted else not_here(text, remedy)
         elif runtime.broken:
             yield failed(f"{flavour} is installed and cannot be loaded: {runtime.broken}", remedy)
+        elif not place.gpus and flavour == "tensorrt-rtx" and not runtime.lean:
+            yield passed(f"{flavour} {runtime.version} builds plans; there is no GPU to run them on")
         elif not place.gpus:
-            yield warned(
-                f"{flavour} {runtime.version}, but no GPU to run plans on", "see the check of the GPU"
-            )
+            remedy = "install NVIDIA's driver; in a container let the runtime bring it (--gpus all)"
+            yield warned(f"{flavour} {runtime.version}, but no GPU to run plans on", remedy)
         else:
             kind = " (lean: it runs plans and builds none)" if runtime.lean else ""
             yield passed(f"{flavour} {runtime.version}{kind}")

@@ -143,6 +143,9 @@ def test_a_tensorrt_and_no_gpu_and_one_that_cannot_be_loaded() -> None:
     }
     place.gpus = ()
     assert [s for s, _, _ in look(software.tensorrt, place)] == ["warn", "fail"]
+    place.runtimes = {"tensorrt-rtx": Runtime("tensorrt-rtx", "1.7.1.116")}
+    said = "tensorrt-rtx 1.7.1.116 builds plans; there is no GPU to run them on"
+    assert look(software.tensorrt, place)[1] == ("pass", said, "")
     with standin():
         place = Place()
         place.runtimes = {"tensorrt": Runtime("tensorrt", "10.3.0", lean=True)}
