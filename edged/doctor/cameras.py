@@ -56,7 +56,7 @@ def _camera(place: Place, record: Json, options: V4l2Options | None) -> Iterator
     if "error" in record:
         yield failed(record["error"], record["hint"])
         return
-    names = [n for n in record["names"] if "/by-id/" in n]
+    names = sorted(record["names"], key=lambda n: "/by-id/" not in n)  # by-id first: it follows the camera
     about = f"{device}: {record['card']} ({record['driver']}), {_formats(record)}"
     if not any(f["format"] for f in record["formats"]):
         state = failed if options is not None else warned
@@ -65,13 +65,16 @@ def _camera(place: Place, record: Json, options: V4l2Options | None) -> Iterator
         )
         return
     if not names:
-        text = f"{about}; it has no name below /dev/v4l/by-id"
-        yield warned(text, "cameras swap numbers at boot: install udev, or name it by /dev/v4l/by-path")
-    elif options is not None and options.device not in record["names"]:
+        text = f"{about}; it has no name below /dev/v4l, and cameras swap numbers at boot"
+        yield warned(text, "sudo apt-get install udev, then plug it in again")
+    elif options is not None and options.device not in names:
         text = f"{about}; the configuration names it {options.device}, which another camera may have tomorrow"
         yield warned(text, f'device = "{names[0]}"')
+    elif "/by-id/" not in names[0]:
+        text = f"{about}; {names[0]} names the plug that it is in, not the camera"
+        yield warned(text, "leave it in that plug: it tells no serial number")
     else:
-        yield passed(f"{about}; {names[0]}")
+        yield passed(f"{about}; {options.device if options is not None else names[0]}")
     yield (
         not_here(f"{device}: its rung was not tried (--quick)")
         if place.quick

@@ -143,8 +143,18 @@ def running(b: Bench) -> Iterator[Row]:
     }
     b.config = write_config(b, engine=b.engine if uses_plan else "onnxruntime", sources=sources)
     with watching(b.root) as heat:
-        told = edged_json("run", str(b.config), "--seconds", f"{b.seconds:g}", timeout_s=b.seconds + START_S)
-    b.snapshot = told
+        try:
+            words = ("run", str(b.config), "--seconds", f"{b.seconds:g}")
+            b.snapshot = edged_json(*words, timeout_s=b.seconds + START_S)
+        except EdgedError as e:
+            yield Row("running", "fail", e.message)
+    if b.snapshot:
+        yield from _figures(b, b.snapshot)
+    yield from heat.rows()
+
+
+def _figures(b: Bench, told: dict[str, Any]) -> Iterator[Row]:
+    """Of the snapshot at the end."""
     facts = next(iter(told["models"].values()))["facts"]
     for name, p in told["pipelines"].items():
         exact = p["offered"] == p["inferred"] + p["dropped"] + p["failed"]
@@ -164,7 +174,6 @@ def running(b: Bench) -> Iterator[Row]:
             f"{text} ({share:.2%} dropped); {p['lost']} lost before",
         )
     yield _graph(b, facts)
-    yield from heat.rows()
 
 
 def _graph(b: Bench, facts: dict[str, Any]) -> Row:

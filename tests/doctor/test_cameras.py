@@ -59,7 +59,14 @@ def test_a_name_that_does_not_last(tmp_path: Path) -> None:
     assert name[2] == f'device = "{tmp_path}/dev/v4l/by-id/usb-cam0-index0"'
     name, _ = look(place(tmp_path / "other", FakeCamera(), by_id=False))
     assert name[0] == "warn"
-    assert "by-path" in name[2]
+    assert "udev" in name[2]
+    p = place(tmp_path / "third", FakeCamera(), by_id=False)
+    by_path = tmp_path / "third" / "dev" / "v4l" / "by-path"
+    by_path.mkdir()
+    (by_path / "pci-0-index0").symlink_to("../../video0")
+    name, _ = look(p)
+    assert name[0] == "warn"
+    assert "by-path/pci-0-index0 names the plug" in name[1]
 
 
 def test_one_copy_is_told_with_the_reason(tmp_path: Path) -> None:
