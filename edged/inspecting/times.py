@@ -66,6 +66,7 @@ def measure(
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as edged runs it
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder, "profile"))
         try:
