@@ -43,6 +43,12 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
     "statistics": ("EngineStat", "ICudaEngine.get_engine_stat"),
     # before 11, and not in RTX: TensorRT chooses precisions itself
     "weak typing": ("BuilderFlag.FP16", "BuilderFlag.INT8"),
+    # RTX: its builder is told which GPUs
+    "capabilities": (
+        "ComputeCapability",
+        "IBuilderConfig.num_compute_capabilities",
+        "IBuilderConfig.set_compute_capability",
+    ),
     # RTX: kernels are compiled on the GPU that runs them
     "kernel specialization": (
         "ICudaEngine.create_runtime_config",
@@ -133,6 +139,7 @@ def _logger(module: Any) -> Any:
         def log(self, severity: Any, msg: str) -> None:
             if severity in errors:
                 self._errors.append(msg)
+                log.debug("TensorRT fails: %s", msg)
             elif severity in warnings:
                 log.info("TensorRT warns: %s", msg)
 

@@ -33,7 +33,8 @@ class Sidecar(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: of the GPUs it is for, as ("8.7",). compatible: also with newer versions of the same major, with
         other GPUs from Ampere on ("hardware"), or both.
     profiles: one mapping an optimization profile; input -> (min, opt, max) shapes.
-    options: what else changed the plan. layers: precision -> how many. evaluation: what the agreement gate found.
+    options: what else changed the plan. layers: precision -> how many; layers_of: of the engine, or of the network
+        before fusion where the engine cannot be asked. notes: for people. evaluation: what the agreement gate found.
     Sizes are in bytes, build_s in seconds, built_at in ns UTC.
     """
 
@@ -52,6 +53,8 @@ class Sidecar(msgspec.Struct, frozen=True, kw_only=True):
     build_s: float
     options: Mapping[str, Any] = {}
     layers: Mapping[str, int] | None = None
+    layers_of: Literal["engine", "network"] | None = None
+    notes: tuple[str, ...] = ()
     compatible: Literal["none", "version", "hardware", "version+hardware"] = "none"
     built_at: int
     evaluation: Mapping[str, Any] | None = None
