@@ -58,7 +58,7 @@ def layer_times(
     """
     trt = library.module
 
-    class Profiler(trt.IProfiler):  # type: ignore[misc]
+    class Profiler(trt.IProfiler):  # type: ignore[name-defined,misc]
         def __init__(self) -> None:
             trt.IProfiler.__init__(self)
             self.times: dict[str, list[float]] = {}

@@ -109,7 +109,7 @@ def allocator(library: Library, memory: EngineMemory) -> Any:
     """An IGpuAllocator that asks `memory`. Keep it as long as what TensorRT made with it."""
     trt = library.module
 
-    class Allocator(trt.IGpuAllocator):  # type: ignore[misc]
+    class Allocator(trt.IGpuAllocator):  # type: ignore[name-defined,misc]
         """All five methods are needed: the binding calls none of its own. 0 is failure: None would be an exception."""
 
         def __init__(self) -> None:

@@ -234,6 +234,6 @@ class TensorRtEngine:
 
 
 class TensorRtRtxEngine(TensorRtEngine):
-    """TensorRT-RTX: plans that are compiled for the GPU when they are loaded, one of capability 8.0, 8.6, 8.9 or 12.x."""
+    """TensorRT-RTX: plans that are compiled for the GPU when they are loaded: one of 8.0, 8.6, 8.9 or 12.x."""
 
     FLAVOUR: ClassVar[Flavour] = "tensorrt-rtx"
