@@ -1,4 +1,4 @@
-"""A cap on what the builder's process may use of the host's memory; on a Jetson that is the GPU's memory, too.
+"""A cap on what the builder's process may use of the host's memory. What is for the GPU, TensorRT's own limits bound.
 
 In this order: a scope of systemd's, a cgroup (v2) of our own, a look at the process every quarter of a second.
 RLIMIT_AS is no way: CUDA reserves more addresses than any machine has memory.

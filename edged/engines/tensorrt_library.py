@@ -38,7 +38,7 @@ _REMEDIES: Mapping[str, str] = {
 FEATURES: Mapping[str, tuple[str, ...]] = {
     # lean runtimes run plans only
     "builder": ("Builder",),
-    "inspector": ("EngineInspector",),
+    "inspector": ("EngineInspector.execution_context", "EngineInspector.get_engine_information"),
     # from 10.7 on
     "statistics": ("EngineStat", "ICudaEngine.get_engine_stat"),
     # before 11, and not in RTX: TensorRT chooses precisions itself

@@ -253,7 +253,7 @@ def _entries(folder: Path) -> list[Path]:
 def _unwritable(folder: Path, e: OSError) -> PlanError:
     return PlanError(
         f"{folder}: a plan cannot be stored: {e.strerror or e}",
-        hint="check the folder's permissions and the free space (df -h)",
+        hint="check the folder's permissions and the free space (df -h), or name another with --state-dir",
     )
 
 

@@ -1,8 +1,8 @@
 """A TensorRT that keeps its documented rules strictly, and computes with ONNX Runtime on the stand-in driver.
 
 What TensorRT refuses it refuses in the same way: None or False, and the reason in the logger. What TensorRT leaves
-undefined (memory that is not the caller's, one context on two streams, …) is a RuleBroken here, so that a wrong order of
-calls fails a test. Names and arguments are checked against real bindings by test_tensorrt_surface.py.
+undefined (memory that is not the caller's, one context on two streams, …) is a RuleBroken here, so that a wrong order
+of calls fails a test. Names and arguments are checked against real bindings by test_tensorrt_surface.py.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ class Runtime:
         driver().cuCtxGetCurrent(byref(context))
         if not context:
             raise RuleBroken("no CUDA context: the lean runtime ends the process here")
-        self.logger, self.gpu_allocator = logger, None
+        self.logger: Any = logger
+        self.gpu_allocator: Any = None
         self.DLA_core, self.engine_host_code_allowed = -1, False
 
     def deserialize_cuda_engine(self, serialized_engine: Any) -> ICudaEngine | None:
@@ -136,12 +137,14 @@ class Runtime:
                 "API Usage Error (The plan has host code, and IRuntime::setEngineHostCodeAllowed is false.)"
             )
         if said or found is None:
-            return self._refuse(f"IRuntime::deserializeCudaEngine: Error Code 1: {said}")
+            self._refuse(f"IRuntime::deserializeCudaEngine: Error Code 1: {said}")
+            return None
         weights = allocate(self.gpu_allocator, found[0].weights)
         if not weights and found[0].weights:
-            return self._refuse(
+            self._refuse(
                 "[runtime.cpp::deserialize::9] Error Code 2: OutOfMemory (Requested size was 4096 bytes.)"
             )
+            return None
         made = RtxEngine if RULES.flavour == "tensorrt-rtx" else ICudaEngine
         return made(self, *found, weights)
 
@@ -192,7 +195,7 @@ class ICudaEngine:
         return self.facts.activations
 
     def get_tensor_name(self, index: int) -> str:
-        return list(self.declared)[index]
+        return str(list(self.declared)[index])
 
     def get_tensor_dtype(self, name: str) -> DataType:
         return _TYPES[self.declared[name].type]
@@ -234,8 +237,9 @@ class ICudaEngine:
         if self.contexts:
             RULES.broken.append("an engine went before its contexts")
         if self._weights and self.runtime.gpu_allocator is not None:
-            # the allocator is asked even after its owner has closed everything: then the memory went too soon
-            if not self.runtime.gpu_allocator.deallocate_async(self._weights, 0):
+            # its owner may have closed everything: then the memory went too soon
+            freed = self.runtime.gpu_allocator.deallocate_async(self._weights, 0)
+            if not freed:
                 RULES.broken.append("the weights were freed before the engine that uses them")
 
 
@@ -292,8 +296,7 @@ def fake_tensorrt(
     flavour: str = "tensorrt", version: str = "", *, lean: bool = False
 ) -> Iterator[types.ModuleType]:
     """The process's TensorRT of this flavour while inside; at the end no rule was broken and nothing is left."""
-    names = {"tensorrt": ("tensorrt", "tensorrt_bindings", "tensorrt_lean", "tensorrt_lean_bindings")}
-    names["tensorrt-rtx"] = ("tensorrt_rtx", "tensorrt_rtx_bindings")
+    names = tensorrt_library._MODULES
     module = types.ModuleType("fake_tensorrt")
     module.__dict__.update(classes(flavour, lean=lean), __version__=version or VERSIONS[flavour])
     RULES.reset(flavour, version or VERSIONS[flavour], lean)

@@ -21,19 +21,25 @@ def signatures(doc: str | None) -> list[str]:
     return [s for s in found if s != "(*args, **kwargs)"]
 
 
+def members(path: str, kind: type, out: dict[str, dict[str, list[str]]]) -> None:
+    """Of a class and of the classes in it ("ILogger.Severity")."""
+    out[path] = {}
+    for name in dir(kind):
+        value = getattr(kind, name)
+        out[path][name] = signatures(value.__doc__) if callable(value) else []
+        if isinstance(value, type) and not name.startswith("_"):
+            members(f"{path}.{name}", value, out)
+
+
 def surface(module: object) -> dict[str, dict[str, list[str]]]:
     out: dict[str, dict[str, list[str]]] = {"": {}}
     for name in dir(module):
         value = getattr(module, name)
-        if not isinstance(value, type):
+        if isinstance(value, type):
+            out[""][name] = signatures(value.__init__.__doc__)  # type: ignore[misc]
+            members(name, value, out)
+        else:
             out[""][name] = signatures(getattr(value, "__doc__", None))
-            continue
-        out[""][name] = signatures(value.__init__.__doc__)  # type: ignore[misc]
-        members = {}
-        for member in dir(value):
-            found = getattr(value, member)
-            members[member] = signatures(found.__doc__) if callable(found) else []
-        out[name] = members
     return out
 
 

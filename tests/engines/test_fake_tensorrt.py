@@ -38,7 +38,8 @@ class Region0(trt.IGpuAllocator):
 
     def __init__(self, region: Region) -> None:
         trt.IGpuAllocator.__init__(self)
-        self.region, self.answer = region, -1
+        self.region = region
+        self.answer: Any = -1
 
     def allocate_async(self, size: int, alignment: int, flags: int, stream: int) -> Any:
         return self.region.piece("weights").address if self.answer == -1 else self.answer
@@ -194,7 +195,7 @@ def test_the_allocator_gives_memory_of_the_gpu_or_zero(bench: Bench) -> None:
         (8, "no memory of the GPU"),
         (4096, "no memory of the GPU"),
     ):
-        bench.allocator.answer = answer  # type: ignore[assignment]
+        bench.allocator.answer = answer
         with pytest.raises(RuleBroken, match=words):
             bench.engine()
     bench.allocator.answer = 0

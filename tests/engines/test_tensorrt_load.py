@@ -89,7 +89,6 @@ def test_a_plan_for_another_version_or_gpu_names_both_sides_and_the_command(
 
 def test_what_tensorrt_itself_refuses_is_told_in_our_words_and_in_its_own(relu: Path) -> None:
     # both let the sidecar pass
-    compatible = {"version": "10.2.0", "compatible": "version"}
     with fake_tensorrt(version="10.3.0"), standin():
         device = standin_device()
         with device.current():
@@ -97,7 +96,7 @@ def test_what_tensorrt_itself_refuses_is_told_in_our_words_and_in_its_own(relu: 
             with pytest.raises(
                 EngineError, match=r"built by TensorRT 10\.2\.0\.26, this is 10\.3\.0\.26"
             ) as version:
-                tensorrt_of(relu, device, stream, **compatible)
+                tensorrt_of(relu, device, stream, version="10.2.0", compatible="version")
             stream.close()
         device.close()
     assert 'says: "' in version.value.message

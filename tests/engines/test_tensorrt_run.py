@@ -135,7 +135,7 @@ def test_under_strict_memory_it_is_refused_and_the_inference_fails(relu: Path) -
         at.engine.warm_up(execution, at.stream)
         at.region.freeze()
         RULES.asks = 3000
-        with pytest.raises(EngineError, match="2.9 KiB while running, and strict_memory is on"):
+        with pytest.raises(EngineError, match=r"2\.9 KiB while running, and strict_memory is on"):
             execution.enqueue(at.stream)
         execution.enqueue(at.stream)
         at.stream.synchronize()
