@@ -11,7 +11,7 @@ import queue
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from edged.assembly import REGISTERED, Assembly
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
     print(json.dumps(answer))
 
 
-def add_up(config: Config, prepare_s: float = PREPARE_S) -> dict[str, Any]:
+def add_up(config: Config) -> dict[str, Any]:
     """See the module. Raises ConfigError for what the machine lacks."""
     found, choice = inspect_machine(config), choose_device(config)
     if found.problems or choice.problems:
@@ -50,7 +50,7 @@ def add_up(config: Config, prepare_s: float = PREPARE_S) -> dict[str, Any]:
     for unit in units.values():
         unit.start()
     try:
-        prepared, failed = _await(units, reports, prepare_s)
+        prepared, failed = await_units(units.keys(), reports, PREPARE_S)
         plans: dict[int, dict[str, Sequence[Want]]] = {gpu: {} for gpu in devices}
         numbers = {id(device): gpu for gpu, device in devices.items()}
         # a way from a source into a model is planned with both
@@ -75,8 +75,8 @@ def add_up(config: Config, prepare_s: float = PREPARE_S) -> dict[str, Any]:
             unit.join(STOP_S)
 
 
-def _await(
-    units: dict[str, Unit], reports: queue.SimpleQueue[Report], prepare_s: float
+def await_units(
+    units: Set[str], reports: queue.SimpleQueue[Report], prepare_s: float
 ) -> tuple[set[str], list[dict[str, str]]]:
     """The units that are prepared, and those that failed or took too long."""
     prepared: set[str] = set()
@@ -87,7 +87,7 @@ def _await(
             report = reports.get(timeout=max(0.0, end - time.monotonic()))
         except queue.Empty:
             late = f"was not ready within {prepare_s:g} s"
-            for name in units.keys() - prepared - failed.keys():
+            for name in units - prepared - failed.keys():
                 failed[name] = {"unit": name, "error": late, "hint": "edged run FILE says what it waits for"}
             break
         if report.phase == "prepared":

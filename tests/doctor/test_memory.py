@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from edged.config.load import load
 from edged.doctor import memory
 from edged.doctor.place import Place
-from edged.doctor.try_memory import add_up
+from edged.doctor.try_memory import await_units
+from edged.units import Report
 from tests import onnx_models
 
 TOML = """
@@ -60,11 +62,18 @@ def test_what_cannot_be_opened_is_named_and_left_out(folder: Path) -> None:
     assert "wanted, without source rear; " in total.text
 
 
-def test_a_unit_that_is_not_ready_in_time(folder: Path) -> None:
-    config = place(folder, "1 GiB").config
-    assert config is not None
-    answer = add_up(config, prepare_s=0.0)
-    assert "was not ready within 0 s" in answer["failed"][0]["error"]
+def test_a_unit_that_is_not_ready_in_time() -> None:
+    reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
+    reports.put(Report("source front", "prepared"))
+    prepared, failed = await_units({"source front", "model m"}, reports, prepare_s=0.01)
+    assert prepared == {"source front"}
+    assert failed == [
+        {
+            "unit": "model m",
+            "error": "was not ready within 0.01 s",
+            "hint": "edged run FILE says what it waits for",
+        }
+    ]
 
 
 @pytest.mark.parametrize(
