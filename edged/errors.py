@@ -36,6 +36,7 @@ class ExitCode(IntEnum):
     DEVICE = 9
     DRAIN_TIMEOUT = 10  # a unit did not stop within 5 s of the request
     DEVICE_LOST = 11  # a GPU fault that only a new process gets over
+    UNFIT = 12  # edged doctor: something failed
 
 
 class EdgedError(Exception):

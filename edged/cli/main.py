@@ -18,6 +18,8 @@ COMMANDS: dict[str, str] = {
     "schema": "edged.cli.schema",
     "model": "edged.cli.model",
     "bench": "edged.cli.bench",
+    "doctor": "edged.cli.doctor",
+    "inspect": "edged.cli.inspect",
     "cameras": "edged.cli.cameras",
     "capture": "edged.cli.capture",
 }

@@ -73,14 +73,19 @@ def describe(gpu: int) -> Gpu:
     )
 
 
+def describe_all() -> tuple[Gpu, ...]:
+    """Every GPU that the driver sees, in its order. DeviceError without a driver."""
+    count = c_int()
+    driver().cuDeviceGetCount(byref(count))
+    return tuple(describe(i) for i in range(count.value))
+
+
 def probe() -> Finding:
     """Look at the driver, its GPUs and the packages. Raises nothing for what is missing."""
-    gpus: list[Gpu] = []
+    gpus: tuple[Gpu, ...] = ()
     missing: list[Lack] = []
     try:
-        count = c_int()
-        driver().cuDeviceGetCount(byref(count))
-        gpus = [describe(i) for i in range(count.value)]
+        gpus = describe_all()
     except EdgedError as e:
         missing.append(Lack(e.message, e.hint))
     else:
