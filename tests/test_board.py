@@ -59,3 +59,16 @@ def test_a_stream_that_stutters_is_degraded_until_it_is_steady() -> None:
             rig.pipeline._note(ms * MS, GOOD)
         told += [c.now.state for c in made.look(ms / 1000, core)]
     assert told == ["running", "degraded"]
+
+
+def test_what_works_but_not_as_asked_is_degraded_and_told_once() -> None:
+    rig = Rig()
+    _, core = board(rig)
+    said = {"model m": "allocates while running: was given 1.0 KiB in 1 pieces"}
+    made = Board({"front": rig.pipeline}, {"front": ("source a", "model m")}, lambda unit: said.get(unit, ""))
+    rig.pipeline._note(1000 * MS, GOOD)
+    (change,) = made.look(1.1, core)
+    assert (change.now.state, change.now.reason) == ("degraded", said["model m"])
+    said["model m"] = "allocates while running: was given 2.0 KiB in 2 pieces"
+    assert made.look(1.2, core) == []
+    assert made.healths["front"].reason == said["model m"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Sequence
 
 from edged.engines.tensorrt_library import Library
@@ -92,6 +93,15 @@ def failed(
     words = " / ".join(said)[:_LENGTH]
     reasons.append(f'{library} says: "{words}"' if words else f"{library} does not say why")
     return EngineError(f"{who}: {what}: {'; '.join(reasons)}", hint=hint)
+
+
+def let_go(error: BaseException | None) -> None:
+    """Empty the frames that an error has come through, and those of what led to it: they hold TensorRT's objects, which
+    must be gone before the memory that they use.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _plain(line: str) -> str:

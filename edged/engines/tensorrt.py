@@ -10,7 +10,6 @@ and nothing else; where they differ, see tensorrt_library.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -19,7 +18,7 @@ from msgspec import Meta
 from edged.config.schema import Positive, Table
 from edged.engines import _tensorrt_layers as inspection
 from edged.engines._tensorrt_context import Contexts, TensorRtExecution
-from edged.engines._tensorrt_errors import failed
+from edged.engines._tensorrt_errors import failed, let_go
 from edged.engines._tensorrt_memory import EngineMemory, allocator
 from edged.engines._tensorrt_plan import capability_of, check_plan, find_plan, mapped
 from edged.engines._tensorrt_tensors import choose_profile, output_specs, read_tensors, resolve
@@ -90,7 +89,7 @@ class TensorRtEngine:
             )
         self._device, self._stream, self._options = device, stream, options
         # before TensorRT is called: without a driver, its lean runtime ends the process instead of failing
-        with device.current(), ExitStack() as undo:
+        with device.current():
             self.library: Library = library(self.FLAVOUR)
             store = plan_store() if plans is None else plans
             self.plan: Plan = find_plan(
@@ -103,10 +102,14 @@ class TensorRtEngine:
             self._open: list[TensorRtExecution] = []
             self._spare: Any = None  # the context that told the shapes: for the first execution
             self._contexts: Contexts | None = None
-            undo.callback(self.close)
-            self.engine: Any = self._deserialize(str(model.path))
-            self._prepare(model)
-            undo.pop_all()
+            self.engine: Any = None
+            try:
+                self.engine = self._deserialize(str(model.path))
+                self._prepare(model)
+            except BaseException as e:
+                let_go(e)
+                self.close()
+                raise
 
     def _deserialize(self, model: str) -> Any:
         sidecar, options = self.plan.sidecar, self._options

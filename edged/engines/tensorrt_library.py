@@ -83,9 +83,9 @@ class Library:
     def _finds(self, path: str) -> bool:
         found = self.module
         for name in path.split("."):
-            found = getattr(found, name, None)
-            if found is None:
+            if not hasattr(found, name):
                 return False
+            found = getattr(found, name)
         return True
 
     def __str__(self) -> str:

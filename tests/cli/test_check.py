@@ -60,8 +60,8 @@ def test_good(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
         f"{file}: warning: pipelines.shots.sinks: results go nowhere\n"
         f"{file}: ok — 2 pipelines, 2 sources, 1 model, 2 sinks, device 'robot-7'\n"
         "  runs on cpu (as configured)\n"
-        "  front: front (pattern) → m (tiny 2, onnxruntime) → bus (zmq tcp://127.0.0.1:5556), log (jsonl -)\n"
-        f"  shots: shots (images {base}/m/m.onnx and 1 more) → m (tiny 2, onnxruntime) → nowhere\n"
+        "  front: front (pattern) → m (tiny 2, auto) → bus (zmq tcp://127.0.0.1:5556), log (jsonl -)\n"
+        f"  shots: shots (images {base}/m/m.onnx and 1 more) → m (tiny 2, auto) → nowhere\n"
     )
 
 

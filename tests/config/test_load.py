@@ -48,13 +48,26 @@ def test_the_least(tmp_path: Path) -> None:
     config = load(file)
     assert config.file == str(file)
     assert config.models["faces"].path == str(tmp_path / "models" / "faces")
-    assert config.models["faces"].engine == "onnxruntime"
+    assert config.models["faces"].engine == "auto"
+    assert config.models["faces"].fallback is None
+    assert config.runtime.state_dir == ""
     assert config.models["faces"].options.threads == 0
     assert config.sources["cam"].kind == "pattern"
     assert config.sinks["bus"].options.endpoint == "tcp://127.0.0.1:5556"
     assert config.pipelines["front"].sinks == ("bus",)
     assert config.warnings == ()
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", config.device.id)
+
+
+def test_an_engine_with_its_options_a_fallback_and_the_state_beside_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "edged.toml"
+    more = "engine = 'tensorrt'\nfallback = 'onnxruntime'\noptions = {shapes = {x = [1, 3, 4, 6]}, profile = 1}\npath ="
+    file.write_text(change(("path =", more)) + "\n[runtime]\nstate_dir = 'state'\n")
+    config = load(file)
+    assert config.models["faces"].fallback == "onnxruntime"
+    assert config.models["faces"].options.shapes == {"x": (1, 3, 4, 6)}
+    assert config.models["faces"].options.profile == 1
+    assert config.runtime.state_dir == str(tmp_path / "state")
 
 
 def test_a_byte_order_mark_and_windows_lines(tmp_path: Path) -> None:
@@ -101,7 +114,7 @@ def test_sizes_have_units() -> None:
             HEAD + "[control]\nsocket = '/x'",
             "control: is not in this version of edged; there is no control API yet",
         ),
-        (HEAD + "[runtime]\nstate_dir = '/x'", "runtime.state_dir: is not in this version of edged; "),
+        (HEAD + "[runtime]\nstate_dir = 'http://x'", "runtime.state_dir: 'http://x' is a URL; "),
         (HEAD + "[runtime]\ndevice = 'gpu'", "runtime.device: 'gpu' is unknown; "),
         (
             change(('"pattern"', '"pattern"\nrate = 1e-308')),
@@ -139,8 +152,8 @@ def test_sizes_have_units() -> None:
             "pipelines.\"a/b\": 'a/b' cannot be a name; use up to 64",
         ),
         (
-            change(("path =", "engine = 'tensorrt'\npath =")),
-            "models.faces.engine: 'tensorrt' is not in this version",
+            change(("path =", "engine = 'tensort'\npath =")),
+            "models.faces.engine: 'tensort' is unknown; did you mean 'tensorrt'?",
         ),
         (
             change(("path =", "engine = 'onnx'\npath =")),

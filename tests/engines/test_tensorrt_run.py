@@ -13,7 +13,7 @@ from edged.memory import Want
 from tests import onnx_models
 from tests.engines.fake_plan import PlanFacts
 from tests.engines.fake_rules import RULES
-from tests.engines.tensorrt_rig import Loaded, loaded
+from tests.engines.tensorrt_rig import Loaded, gpu, loaded, tensorrt_of
 
 OPEN = (1, 3, "h", "w")
 # two profiles: up to 4x6, and 8x8 exactly
@@ -81,6 +81,16 @@ def test_shapes_that_no_profile_has_are_refused_with_the_ranges(
     ):
         pass
     assert e.value.hint
+
+
+def test_a_load_that_fails_leaves_nothing_of_tensorrt_even_while_its_error_is_kept(dynamic: Path) -> None:
+    with gpu() as device:
+        stream = device.stream()
+        with pytest.raises(EngineError) as e:
+            tensorrt_of(dynamic, device, stream, facts=PlanFacts(profiles=PROFILES), options={"profile": 1})
+        assert RULES.engines == 0
+        stream.close()
+    assert e.value.__traceback__ is not None
 
 
 def test_an_output_whose_shape_follows_the_picture_is_refused(tmp_path: Path) -> None:

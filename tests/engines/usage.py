@@ -1,7 +1,7 @@
 """What edged's code uses of TensorRT, read from its source: names, arguments, and methods that it overrides.
 
-Chains from the module (`trt.BuilderFlag.TF32`, also through local names) are known exactly. Of other attributes only the
-name is known; it is TensorRT's unless edged or Python defines that name, and one that nobody defines is a mistake.
+Chains from the module (`trt.BuilderFlag.TF32`, also through local names) are known exactly. Of other attributes only
+the name is known; it is TensorRT's unless edged or Python defines that name, and one that nobody defines is a mistake.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -33,9 +32,10 @@ class Usage:
 
 
 def files() -> list[Path]:
-    """Those that may touch TensorRT: the engine's, and what imports the library from elsewhere."""
+    """Those that touch TensorRT: the engine's, and whoever else uses the library's module."""
     found = sorted((ROOT / "edged").rglob("*.py"))
-    return [f for f in found if "tensorrt" in f.name or "tensorrt_library import" in f.read_text()]
+    asks = [f for f in found if "tensorrt_library import" in f.read_text()]
+    return [f for f in found if f.match("engines/*tensorrt*") or (f in asks and usage(f).chains)]
 
 
 @cache
@@ -96,7 +96,8 @@ class _Reader(ast.NodeVisitor):
         if isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr"):
             path, name = self._path(node.args[0]), node.args[1]
             if path is not None and isinstance(name, ast.Constant):
-                self.found.chains[(*path, str(name.value))] = self._where(node)
+                asked = (*path, str(name.value))
+                self.found.chains[asked] = self._where(node)
         self.generic_visit(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
@@ -141,29 +142,35 @@ def _definitions(tree: ast.AST) -> Iterator[str]:
 
 
 @cache
-def of_python(file: Path) -> frozenset[str]:
-    """Attributes of built-in types and of whatever the file imports but edged and TensorRT."""
-    found = {
-        name
-        for kind in (str, bytes, int, float, list, dict, set, tuple, memoryview, OSError)
-        for name in dir(kind)
-    }
-    found |= set(dir(ModuleNotFoundError))
+def of_python(folder: Path) -> frozenset[str]:
+    """Attributes of built-in types and of whatever the files in a folder import but edged and TensorRT."""
+    kinds: list[type] = [
+        str,
+        bytes,
+        int,
+        float,
+        list,
+        dict,
+        set,
+        tuple,
+        memoryview,
+        ModuleNotFoundError,
+        OSError,
+    ]
+    found = {name for kind in kinds for name in dir(kind)}
+    for module in {name for file in folder.glob("*.py") for name in _imports(file)}:
+        try:
+            loaded = importlib.import_module(module)
+        except ImportError:  # an extra that is not installed here
+            continue
+        found |= set(dir(loaded))
+        found |= {n for _, kind in inspect.getmembers(loaded, inspect.isclass) for n in dir(kind)}
+    return frozenset(found)
+
+
+def _imports(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text())):
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith("edged"):
+        if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module]
-        for name in names:
-            if name.split(".")[0] in sys.stdlib_module_names:
-                module = importlib.import_module(name)
-                found |= set(dir(module))
-                for _, kind in inspect.getmembers(module, inspect.isclass):
-                    found |= set(dir(kind))
-            elif not name.startswith("edged"):
-                found |= {
-                    n
-                    for _, kind in inspect.getmembers(importlib.import_module(name), inspect.isclass)
-                    for n in dir(kind)
-                }
-                found |= set(dir(importlib.import_module(name)))
-    return frozenset(found)
+        yield from (n for n in names if n.split(".")[0] not in ("edged", "tensorrt", "__future__"))
