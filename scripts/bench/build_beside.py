@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import msgspec
+
 from edged.bench.measure import machine, new_bench, prepare
 from edged.config.load import loads
 
@@ -48,7 +50,10 @@ class Builds:
 
 @dataclass(frozen=True)
 class Row:
-    """Of one run: frames offered and dropped, ages in ms, and the builds beside it."""
+    """Of one run: frames offered and dropped, ages in ms, the builds beside it, and the cores that others had.
+
+    Without builds `others` is what else the machine did; with them it is that and the builds.
+    """
 
     builds: int
     build_s: float
@@ -57,6 +62,7 @@ class Row:
     age_p50_ms: float
     age_p99_ms: float
     age_worst_ms: float
+    others: float
 
 
 @contextmanager
@@ -118,12 +124,14 @@ def measure(model: Path, video: Path, rate: float, seconds: float, pairs: int) -
             age.p50_ms,
             age.p99_ms,
             age.max_ms,
+            run.others,
         )
         rows.append(row)
         beside = f"{n} builds of {row.build_s:.1f} s" if n else "no build"
         print(
             f"{beside}: {row.offered} offered, {row.dropped} dropped ({row.dropped / row.offered:.2%}); "
-            f"age p50 {row.age_p50_ms:.1f}, p99 {row.age_p99_ms:.1f}, worst {row.age_worst_ms:.1f} ms",
+            f"age p50 {row.age_p50_ms:.1f}, p99 {row.age_p99_ms:.1f}, worst {row.age_worst_ms:.1f} ms; "
+            f"others had {row.others:.2f} cores",
             flush=True,
         )
     return rows
@@ -145,7 +153,12 @@ def main() -> int:
     if args.json:
         args.json.write_text(
             json.dumps(
-                {"machine": asdict(machine()), "rate": args.rate, "runs": [asdict(r) for r in rows]}, indent=1
+                {
+                    "machine": msgspec.to_builtins(machine()),
+                    "rate": args.rate,
+                    "runs": [asdict(r) for r in rows],
+                },
+                indent=1,
             )
         )
     return 0
