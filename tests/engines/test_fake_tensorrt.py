@@ -15,11 +15,12 @@ from edged.interfaces import Device, Stream
 from edged.memory import Region, Want
 from tests import onnx_models
 from tests.engines import fake_tensorrt as trt
+from tests.engines.fake_enums import ExecutionContextAllocationStrategy
 from tests.engines.fake_plan import PlanFacts, pack
 from tests.engines.fake_rules import RULES, RuleBroken
 from tests.engines.tensorrt_rig import gpu
 
-MANAGED = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+MANAGED = ExecutionContextAllocationStrategy.USER_MANAGED
 RANGE: list[dict[str, list[list[int]]]] = [{"x": [[1, 3, 2, 2], [1, 3, 4, 6], [1, 3, 4, 6]]}]
 SHAPE = (1, 3, 4, 6)
 

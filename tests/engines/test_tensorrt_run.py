@@ -102,7 +102,8 @@ def test_an_output_whose_shape_follows_the_picture_is_refused(tmp_path: Path) ->
 
 
 def test_an_element_type_that_numpy_lacks_is_refused(relu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.engines.fake_tensorrt import DataType, ICudaEngine
+    from tests.engines.fake_enums import DataType
+    from tests.engines.fake_tensorrt import ICudaEngine
 
     monkeypatch.setattr(ICudaEngine, "get_tensor_dtype", lambda self, name: DataType.BF16)
     with pytest.raises(EngineError, match="'x' has elements of BF16"), loaded(relu):
@@ -229,7 +230,7 @@ def test_layers_and_their_times_on_demand(relu: Path) -> None:
 
 
 def test_rtx_compiles_its_kernels_when_it_is_loaded(relu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.engines import fake_tensorrt
+    from tests.engines import fake_enums, fake_tensorrt
 
     made: list[fake_tensorrt.IRuntimeConfig] = []
     plain = fake_tensorrt.IRuntimeConfig
@@ -241,5 +242,5 @@ def test_rtx_compiles_its_kernels_when_it_is_loaded(relu: Path, monkeypatch: pyt
     monkeypatch.setattr(fake_tensorrt.RtxEngine, "create_runtime_config", config)
     with loaded(relu, flavour="tensorrt-rtx") as at:
         assert run(at) == 2
-    eager = fake_tensorrt.DynamicShapesKernelSpecializationStrategy.EAGER
+    eager = fake_enums.DynamicShapesKernelSpecializationStrategy.EAGER
     assert [c.dynamic_shapes_kernel_specialization_strategy for c in made] == [eager]
