@@ -173,8 +173,8 @@ class Device(Protocol):
         ...
 
     @property
-    def look_s(self) -> float:
-        """How often to look at an event of it while something else is waited for, too."""
+    def patience_s(self) -> float:
+        """How long to wait for an event while something else is waited for, too; 0: a wait with a limit only looks."""
         ...
 
     @property

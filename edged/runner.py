@@ -25,6 +25,8 @@ from edged.tickets import Ticket, capture_new, find_decode, ticket_wants
 from edged.units import Report, Unit
 from edged.views import WHOLE, View
 
+# Between two looks at a job that may be done, where only looking tells: a frame that comes meanwhile ends the wait.
+LOOK_S = 0.0001
 # Of graphs, the first of a pipeline's jobs and one in so many are timed on the device: events cost as much time of the
 # processor as all else that is done for a job, the launch left aside.
 TIMED_EVERY = 4
@@ -71,6 +73,7 @@ class Runner(Unit):
         self._preprocess: dict[Pipeline, Preprocess] = {}  # entries change while no frame of theirs is about
         self._changed = False  # they did: graphs are captured for the new ones
         self._captures = False
+        self._usual_ns = 0  # from launch to completion
         self._work = "eager: not yet known"
         # the stages as the device's profiler is to name them; plain methods where it is not asked to
         self._launches, self._waits, self._parses = self._launch, self._wait, self._parse
@@ -106,6 +109,12 @@ class Runner(Unit):
         self._preprocess[pipeline] = preprocess
         self._changed = True
         self._bell.ring()
+
+    def unfit(self, pipeline: Pipeline) -> None:
+        """No frame of `pipeline` comes until it is fit again: what read its memory goes."""
+        if self._preprocess.pop(pipeline, None) is not None:
+            self._changed = True
+            self._bell.ring()
 
     def _input_spec(self) -> TensorSpec:
         assert self._engine is not None
@@ -215,10 +224,11 @@ class Runner(Unit):
         with self._bell.condition:
             self._bell.condition.wait_for(lambda: self.stopping or self._changed or self._any_ready_locked())
 
-    def _listen(self, timeout_s: float) -> None:
-        """Until a frame comes: one that were noticed late would find the device idle."""
+    def _listen(self, job: Job) -> None:
+        """Until a frame comes (late, it would find the device idle) or half of what `job` still needs is over."""
+        left_ns = (job.launched_ns + self._usual_ns - time.monotonic_ns()) // 2
         with self._bell.condition:
-            self._bell.condition.wait_for(self._any_ready_locked, timeout_s)
+            self._bell.condition.wait_for(self._any_ready_locked, max(LOOK_S, left_ns / 1e9))
 
     def _take(self) -> Job | None:
         """The freshest frame of the pipeline that was served longest ago, by whichever instance of the model.
@@ -248,6 +258,8 @@ class Runner(Unit):
         assert stream is not None
         ticket.job, ticket.reading = job, True
         self._flying.append(ticket)
+        if self._changed:  # the frame may be the first of a pipeline that was fit meanwhile
+            self._capture()
         job.launched_ns = time.monotonic_ns()
         timed = not self._captures or job.order % TIMED_EVERY == 0
         ticket.launch(job.frame, self._preprocess[job.pipeline], stream, timed=timed)
@@ -276,10 +288,12 @@ class Runner(Unit):
         """Meanwhile, queue ahead what comes. Raises what preprocessing or the engine raised on the stream."""
         done = ticket.done
         assert done is not None
-        while len(self._flying) < self.in_flight and not done.wait(0):
-            self._listen(self.device.look_s)
+        while len(self._flying) < self.in_flight and not done.wait(self.device.patience_s):
+            if not self.device.patience_s:
+                self._listen(job)
             self._fill()
         done.wait()
+        self._usual_ns += (time.monotonic_ns() - job.launched_ns - self._usual_ns) // 8
         job.done_ns = time.monotonic_ns()
 
     def _parse(self, ticket: Ticket, preprocess: Preprocess) -> Parsed:

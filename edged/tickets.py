@@ -99,6 +99,10 @@ class Ticket:
     def launch(self, frame: Frame, preprocess: Preprocess, stream: Stream, *, timed: bool = True) -> None:
         """Queue a job: as one graph if there is one for this preprocessor. `timed`: `times` will be asked for."""
         graph = self.graphs.get(preprocess)
+        if graph is None and self.graphs:
+            raise RuntimeError(
+                "a frame came through a way that was not captured: the engine may not run eagerly"
+            )
         self.preprocess = preprocess
         self.start = stream.record() if timed else None
         if graph is None:

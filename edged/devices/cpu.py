@@ -36,7 +36,7 @@ class CpuDevice:
     frame_memory = Memory.HOST
     tensor_memory = Memory.HOST
     graphs = False
-    look_s = 0.001  # the processor is busy with the work itself
+    patience_s = 0.001
 
     def __init__(self, budget: Budget | None = None, why: str = "") -> None:
         self.budget = budget or Budget()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,13 +15,14 @@ from edged.devices.cuda.device import CudaDevice
 from edged.engines.fake import Arrays, FakeEngine
 from edged.errors import EdgedError
 from edged.frames import FrameSpec, PixelFormat
-from edged.interfaces import Device, Engine, Stream
+from edged.interfaces import Device, Engine, Preprocess, Stream
 from edged.mailbox import Bell
 from edged.memory import Slots
 from edged.messages import Identity, Message, ModelId, Result
 from edged.parsers.raw import RawParser
 from edged.pipeline import Pipeline
 from edged.runner import Runner
+from edged.tickets import Ticket
 from edged.views import positions
 from tests.contract.test_runner import IMAGE, MODEL, X, Y
 from tests.cuda.standin import Standin
@@ -193,3 +195,45 @@ def test_a_view_is_what_the_model_sees(
         assert np.abs(y.transpose(1, 2, 0) - np.rint(want)).max() <= 1
         assert r.frame == ((12, 8) if view == "dewarp" else (4, 2))
         assert (r.dewarped, r.roi) == (view == "dewarp", VIEWS[view].get("roi"))
+
+
+def test_a_pipeline_that_is_fit_while_others_are_captured_has_graphs_before_its_first_frame(
+    device: CudaDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that was captured may not run eagerly any more."""
+    capturing, goes_on, capture = threading.Event(), threading.Event(), Ticket.capture
+
+    def slowly(self: Ticket, preprocess: Preprocess, stream: Stream) -> None:
+        capturing.set()
+        assert goes_on.wait(10)
+        capture(self, preprocess, stream)
+
+    monkeypatch.setattr(Ticket, "capture", slowly)
+    rig = Rig(device)
+    assert capturing.wait(10)
+    other = FrameSpec(6, 4, PixelFormat.GREY)
+    rig.regions.append(device.region("other", Slots.wants(2, other.nbytes, device.frame_memory)))
+    rig.fit(other)
+    slots = Slots.of(rig.regions[-2], 2)
+    rig.put([0], slots, other)
+    goes_on.set()
+    rig.put([1], slots, other)
+    assert slots.wait_all_free(10)
+    assert rig.close() is None
+    assert [r.frame_seq for r in rig.results] == [0, 1]
+
+
+def test_a_pipeline_that_is_unfit_leaves_no_graph(device: CudaDevice, driver: Standin) -> None:
+    rig = Rig(device)
+    rig.put([0])
+    assert rig.slots.wait_all_free(10)
+    assert driver.live()["graphs"] == 2
+    rig.runner.unfit(rig.pipeline)
+    other = FrameSpec(6, 4, PixelFormat.GREY)
+    rig.regions.append(device.region("other", Slots.wants(2, other.nbytes, device.frame_memory)))
+    slots = Slots.of(rig.regions[-1], 2)
+    rig.fit(other)
+    rig.put([1], slots, other)
+    assert slots.wait_all_free(10)
+    assert driver.live()["graphs"] == 2
+    assert rig.close() is None

@@ -52,7 +52,7 @@ class CudaDevice:
     frame_memory = Memory.MAPPED
     tensor_memory = Memory.DEVICE
     graphs = True
-    look_s = 0.0001
+    patience_s = 0.0
 
     def __init__(
         self,
