@@ -230,7 +230,7 @@ class Runner(Unit):
             self._bell.condition.wait_for(lambda: self.stopping or self._changed or self._any_ready_locked())
 
     def _listen(self, job: Job) -> None:
-        """Until a frame comes (noticed late, it would find the device idle) or half of what `job` still needs is over."""
+        """Until a frame comes (late, it would find the device idle) or half of what `job` still needs is over."""
         left_ns = (job.launched_ns + self._usual_ns - time.monotonic_ns()) // 2
         with self._bell.condition:
             self._bell.condition.wait_for(self._any_ready_locked, max(LOOK_S, left_ns / 1e9))
