@@ -6,7 +6,7 @@ the lens's axis), `fov` degrees wide. Results are in the view's pixels. Two kind
 - fisheye: OpenCV's model, so that its calibration fits. theta is a ray's angle from the axis; it meets the picture
   theta_d = theta (1 + k1 theta^2 + k2 theta^4 + k3 theta^6 + k4 theta^8) focal lengths from the centre.
   Source: docs.opencv.org/4.x/db/d58/group__calib3d__fisheye.html, after Kannala and Brandt, doi:10.1109/TPAMI.2006.153.
-  From the angle on where theta_d stops growing nothing is seen: the model folds back, and would show a mirrored picture.
+  Beyond the angle where theta_d stops growing nothing is seen: the model folds back, the picture would be mirrored.
 - equirectangular: a 360-degree picture, longitude across and latitude down (mathworld.wolfram.com,
   EquirectangularProjection); its middle is straight ahead. Its left and right edges are not blended with each other.
 
@@ -139,7 +139,7 @@ def _fisheye(options: DewarpOptions, src: FrameSpec, at: F64) -> F64:
 
 
 def _edge(options: DewarpOptions) -> float:
-    """The angle from a fisheye's axis beyond which nothing is seen: half of lens_fov, or where theta_d stops growing."""
+    """How far from a fisheye's axis something is seen: half of lens_fov, or where theta_d stops growing."""
     theta = np.linspace(0, np.radians(options.lens_fov / 2), _ANGLES)
     square = theta * theta
     k1, k2, k3, k4 = options.k

@@ -77,7 +77,7 @@ def test_rays_beyond_the_lens_see_nothing() -> None:
 
 
 def test_beyond_where_the_lens_folds_back_nothing_is_seen() -> None:
-    """theta_d of these coefficients grows up to 62.3 degrees, and falls from there on."""
+    """theta_d of these coefficients grows up to 66.2 degrees, and falls from there on."""
     src, image = FrameSpec(1280, 960, PixelFormat.GREY), ImageInput("images", (640, 480), "GREY")
     options = DewarpOptions(
         lens="fisheye", size=(640, 480), fov=150, focal=(400.0, 400.0), k=(-0.1, 0.05, -0.08, 0.01)
@@ -86,7 +86,7 @@ def test_beyond_where_the_lens_folds_back_nothing_is_seen() -> None:
     ahead = np.isfinite(x)
     assert (np.diff(ahead.astype(int)) <= 0).all(), "seen from the axis up to one angle"
     assert (np.diff(x[ahead]) >= 0).all(), "never back towards the axis"
-    assert x[ahead].max() == pytest.approx(1007.8, abs=0.1)
+    assert float(np.max(x[ahead])) == pytest.approx(1007.8, abs=0.1)
     assert not ahead[-1]
 
 

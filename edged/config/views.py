@@ -26,7 +26,9 @@ _FISHEYE_ONLY = ("focal", "center", "k", "lens_fov")
 def _size(d: Draft, p: PipelineConfig) -> tuple[tuple[int, int] | None, bool]:
     """What the pictures have, and whether exactly or at most; None: known once the source is open."""
     entry = d.sources.get(p.source)
-    for key in () if entry is None else _SIZES.get(entry.kind, ()):
+    if entry is None:
+        return None, False
+    for key in _SIZES.get(entry.kind, ()):
         size = getattr(entry.options, key)
         if size is not None:
             return size, key == "size"

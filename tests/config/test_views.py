@@ -68,7 +68,9 @@ def test_a_views_sides_have_a_limit() -> None:
 def test_a_view_of_nothing_is_refused_where_the_size_is_known() -> None:
     behind = f"{FISHEYE}\nfocal = [20, 20]\nyaw = 180"
     (problem,) = problems(behind)
-    assert problem.startswith("pipelines.front.dewarp: the view sees nothing of the picture of 64x48; change yaw")
+    assert problem.startswith(
+        "pipelines.front.dewarp: the view sees nothing of the picture of 64x48; change yaw"
+    )
     assert problems(behind, "kind = 'v4l2'\ndevice = '/dev/video0'\nsize = [64, 48]")
     assert good(behind, "kind = 'v4l2'\ndevice = '/dev/video0'\nmax_size = [64, 48]"), "known at open"
 

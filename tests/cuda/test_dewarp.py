@@ -8,6 +8,7 @@ import numpy as np
 
 from edged.devices.cuda.device import CudaDevice
 from edged.devices.cuda.dewarp import CudaDewarp
+from edged.devices.cuda.graph import CudaGraph
 from edged.frames import FrameSpec, PixelFormat
 from edged.tensors import ImageInput
 from edged.views import View
@@ -20,7 +21,7 @@ def test_a_graph_does_not_copy_the_table(device: CudaDevice) -> None:
     src, image = FrameSpec(96, 64, PixelFormat.GREY), ImageInput("images", (8, 8))
     with Rig(device, src, image, view=View(lens=FISHEYE)) as rig:
         made, target = cast(CudaDewarp, rig.preprocess), rig.views[0]
-        graph = rig.stream.capture(lambda: made.launch(target, 1, rig.stream))
+        graph = cast(CudaGraph, rig.stream.capture(lambda: made.launch(target, 1, rig.stream)))
         try:
             assert graph.nodes == 1
             for seed in range(2):

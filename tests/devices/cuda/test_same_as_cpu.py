@@ -1,4 +1,4 @@
-"""The kernel's tensors are the CPU path's: a model must not find other things on a GPU. `assert_same` says how equal."""
+"""The kernel's tensors are the CPU path's: a model must not find other things on a GPU. How equal: `assert_same`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,12 @@ FEW = 1e-4
 
 
 def both(
-    device: GpuLike, src: FrameSpec, image: ImageInput, data: U8, dtype: Any = np.float32, roi: Roi | None = None
+    device: GpuLike,
+    src: FrameSpec,
+    image: ImageInput,
+    data: U8,
+    dtype: Any = np.float32,
+    roi: Roi | None = None,
 ) -> tuple[Array, Array, Geometry]:
     """The GPU's tensor, the CPU's, and where the picture is in them."""
     cpu_rig = Rig(CpuDevice(), src, image, dtype, view=View(roi))
