@@ -6,6 +6,7 @@ the lens's axis), `fov` degrees wide. Results are in the view's pixels. Two kind
 - fisheye: OpenCV's model, so that its calibration fits. theta is a ray's angle from the axis; it meets the picture
   theta_d = theta (1 + k1 theta^2 + k2 theta^4 + k3 theta^6 + k4 theta^8) focal lengths from the centre.
   Source: docs.opencv.org/4.x/db/d58/group__calib3d__fisheye.html, after Kannala and Brandt, doi:10.1109/TPAMI.2006.153.
+  Beyond the angle where theta_d stops growing nothing is seen: the model folds back, the picture would be mirrored.
 - equirectangular: a 360-degree picture, longitude across and latitude down (mathworld.wolfram.com,
   EquirectangularProjection); its middle is straight ahead. Its left and right edges are not blended with each other.
 
@@ -29,6 +30,7 @@ from edged.tensors import ImageInput
 F64 = npt.NDArray[np.float64]
 STEPS = 32  # of a pixel, between two of which no position lies
 _LOOKS = 64  # a side: rays that must not all miss the picture
+_ANGLES = 4096  # that are tried from a lens's axis to its edge: where a fold begins, it moves nothing yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,13 @@ class View:
 
     def check(self, who: str, src: FrameSpec) -> None:
         """ConfigError unless pictures of `src` have something to show. `who` delivers or takes them. Takes 1 ms."""
-        problem = self._problem(src)
+        problem = self.problem(src)
         if problem is not None:
             key, message, hint = problem
             raise ConfigError(who, [Problem(f"{self.path}.{key}", message, hint)])
 
-    def _problem(self, src: FrameSpec) -> tuple[str, str, str] | None:
-        """(key, what is wrong, remedy)"""
+    def problem(self, src: FrameSpec) -> tuple[str, str, str] | None:
+        """(key, what is wrong, remedy), None: pictures of this size have something to show. Takes 1 ms."""
         if self.roi is not None and self.lens is not None:
             return "roi", "excludes 'dewarp'", EXCLUSIVE
         if self.roi is not None and not inside(self.roi, src.width, src.height):
@@ -132,8 +134,17 @@ def _fisheye(options: DewarpOptions, src: FrameSpec, at: F64) -> F64:
     out = np.stack(
         [x * gain * options.focal[0] + center[0], y * gain * options.focal[1] + center[1]], axis=-1
     )
-    out[theta > np.radians(options.lens_fov / 2)] = np.nan
+    out[theta > _edge(options)] = np.nan
     return out
+
+
+def _edge(options: DewarpOptions) -> float:
+    """How far from a fisheye's axis something is seen: half of lens_fov, or where theta_d stops growing."""
+    theta = np.linspace(0, np.radians(options.lens_fov / 2), _ANGLES)
+    square = theta * theta
+    k1, k2, k3, k4 = options.k
+    slope = 1 + square * (3 * k1 + square * (5 * k2 + square * (7 * k3 + square * 9 * k4)))
+    return float(np.min(theta[~(slope > 0)], initial=theta[-1]))
 
 
 def _equirectangular(options: DewarpOptions, src: FrameSpec, at: F64) -> F64:

@@ -76,6 +76,26 @@ def test_rays_beyond_the_lens_see_nothing() -> None:
     assert np.isfinite(table[24, 32]).all()
 
 
+def test_beyond_where_the_lens_folds_back_nothing_is_seen() -> None:
+    """theta_d of these coefficients grows up to 66.2 degrees, and falls from there on."""
+    src, image = FrameSpec(1280, 960, PixelFormat.GREY), ImageInput("images", (640, 480), "GREY")
+    options = DewarpOptions(
+        lens="fisheye", size=(640, 480), fov=150, focal=(400.0, 400.0), k=(-0.1, 0.05, -0.08, 0.01)
+    )
+    x = positions(options, src, image)[240, 320:, 0]
+    ahead = np.isfinite(x)
+    assert (np.diff(ahead.astype(int)) <= 0).all(), "seen from the axis up to one angle"
+    assert (np.diff(x[ahead]) >= 0).all(), "never back towards the axis"
+    assert float(np.max(x[ahead])) == pytest.approx(1007.8, abs=0.1)
+    assert not ahead[-1]
+
+
+def test_a_lens_that_grows_is_seen_to_its_edge() -> None:
+    image = ImageInput("images", (64, 48), "GREY", "stretch")
+    options = DewarpOptions(lens="fisheye", size=(64, 48), fov=170, focal=(20.0, 20.0), k=(-0.05, 0.01, 0, 0))
+    assert np.isfinite(positions(options, SRC, image)).all()
+
+
 def test_coefficients_without_sense_show_nothing_and_raise_nothing() -> None:
     options = DewarpOptions(lens="fisheye", size=(8, 8), focal=(1e300, 1e300), k=(1e300, -1e300, 0.0, 0.0))
     table = positions(options, SRC, ImageInput("images", (8, 8)))

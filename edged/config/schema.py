@@ -22,6 +22,7 @@ Seconds = Annotated[
 QueueLength = Annotated[int, Meta(ge=1, le=1_000_000)]  # of messages
 Unit = Annotated[float, Meta(ge=0, le=1)]
 Size = tuple[Positive, Positive]
+Side = Annotated[int, Meta(ge=1, le=65_535)]  # of a view, which no source's size bounds
 Rectangle = tuple[Offset, Offset, Positive, Positive]  # x, y, width, height
 Angle = Annotated[float, Meta(ge=-360, le=360)]  # degrees
 # an amount of memory: text with a unit or a number in the file, bytes once loaded (see walk.py)
@@ -159,7 +160,7 @@ class DewarpOptions(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
     """
 
     lens: Literal["fisheye", "equirectangular"]
-    size: Size
+    size: tuple[Side, Side]
     fov: Annotated[float, Meta(gt=0, lt=180)] = 90.0
     yaw: Angle = 0.0
     pitch: Angle = 0.0

@@ -9,7 +9,8 @@ from edged.config.check import Draft
 from edged.config.schema import PipelineConfig
 from edged.config.words import join
 from edged.errors import Problem
-from edged.views import EXCLUSIVE, NO_FOCAL, inside, misfit
+from edged.frames import FrameSpec, PixelFormat
+from edged.views import EXCLUSIVE, NO_FOCAL, View, inside, misfit
 
 # kinds whose options say how large the pictures are, or at most: the first of these that is given
 _SIZES: dict[str, tuple[str, ...]] = {
@@ -22,13 +23,16 @@ _SIZES: dict[str, tuple[str, ...]] = {
 _FISHEYE_ONLY = ("focal", "center", "k", "lens_fov")
 
 
-def _size(d: Draft, p: PipelineConfig) -> tuple[int, int] | None:
-    """What the pictures have at most; None: known once the source is open."""
+def _size(d: Draft, p: PipelineConfig) -> tuple[tuple[int, int] | None, bool]:
+    """What the pictures have, and whether exactly or at most; None: known once the source is open."""
     entry = d.sources.get(p.source)
     if entry is None:
-        return None
-    given = (getattr(entry.options, key) for key in _SIZES.get(entry.kind, ()))
-    return next((size for size in given if size is not None), None)
+        return None, False
+    for key in _SIZES.get(entry.kind, ()):
+        size = getattr(entry.options, key)
+        if size is not None:
+            return size, key == "size"
+    return None, False
 
 
 def one_of_them(d: Draft) -> Iterator[Problem]:
@@ -38,13 +42,21 @@ def one_of_them(d: Draft) -> Iterator[Problem]:
 
 
 def visible(d: Draft) -> Iterator[Problem]:
-    """A region that the pictures have, a lens that is described."""
+    """A region that the pictures have, a lens that is described, a view of something."""
     for name, p in d.pipelines.items():
-        path, size = join("pipelines", name), _size(d, p)
+        path, (size, exact) = join("pipelines", name), _size(d, p)
         if p.roi is not None and size is not None and not inside(p.roi, *size):
             yield Problem(join(path, "roi"), *misfit(p.roi, *size))
-        if p.dewarp is not None and p.dewarp.lens == "fisheye" and p.dewarp.focal is None:
-            yield Problem(join(join(path, "dewarp"), "focal"), *NO_FOCAL)
+        if p.dewarp is None:
+            continue
+        if size is not None and exact:
+            # any format: a view is of the size alone
+            problem = View(lens=p.dewarp).problem(FrameSpec(*size, PixelFormat.GREY))
+            if problem is not None:
+                key, *said = problem
+                yield Problem(f"{path}.{key}", *said)
+        elif p.dewarp.lens == "fisheye" and p.dewarp.focal is None:
+            yield Problem(f"{path}.dewarp.focal", *NO_FOCAL)
 
 
 def pointless(d: Draft) -> Iterator[str]:

@@ -92,6 +92,8 @@ def _objects(value: Any) -> list[dict[str, Any]]:
                 {"roi": [-1, 0, 8, 8]},
                 {"roi": [0, 0, 0, 8]},
                 {"dewarp": {"lens": "equirectangular", "size": [8, 8]}},
+                {"dewarp": {"lens": "equirectangular", "size": [8, 65_535]}},
+                {"dewarp": {"lens": "equirectangular", "size": [65_536, 8]}},
                 {"dewarp": {"lens": "fisheye", "size": [8, 8]}},
                 {"dewarp": {"lens": "fisheye", "size": [8, 8], "focal": [1, 2.5]}},
                 {"dewarp": {"lens": "mirror", "size": [8, 8]}},

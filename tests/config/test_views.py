@@ -58,6 +58,23 @@ def test_a_fisheye_needs_its_focal_length() -> None:
     assert "cv2.fisheye.calibrate" in problem
 
 
+def test_a_views_sides_have_a_limit() -> None:
+    assert good(AROUND.replace("32, 32", "65535, 1"))
+    (problem,) = problems(AROUND.replace("32, 32", "1, 65536"))
+    assert problem.startswith("pipelines.front.dewarp.size")
+    assert "65535" in problem
+
+
+def test_a_view_of_nothing_is_refused_where_the_size_is_known() -> None:
+    behind = f"{FISHEYE}\nfocal = [20, 20]\nyaw = 180"
+    (problem,) = problems(behind)
+    assert problem.startswith(
+        "pipelines.front.dewarp: the view sees nothing of the picture of 64x48; change yaw"
+    )
+    assert problems(behind, "kind = 'v4l2'\ndevice = '/dev/video0'\nsize = [64, 48]")
+    assert good(behind, "kind = 'v4l2'\ndevice = '/dev/video0'\nmax_size = [64, 48]"), "known at open"
+
+
 def test_a_fisheyes_keys_do_nothing_for_a_360_degree_picture() -> None:
     path = "pipelines.front.dewarp"
     assert good(f"{AROUND}\nlens_fov = 90\nk = [0, 0, 0, 0]").warnings == (

@@ -18,16 +18,14 @@ from edged.errors import EdgedError
 from edged.frames import FrameSpec, Memory, PixelFormat
 from edged.memory import Want
 from edged.tensors import ImageInput, TensorSpec
+from tests.cuda.test_dewarp import test_a_graph_does_not_copy_the_table  # noqa: F401
 from tests.devices.cuda.agree import assert_row_agrees
 from tests.devices.cuda.mapped import MappedRig, frame_in, slots_of
 from tests.devices.cuda.test_decode import (  # noqa: F401
     test_a_small_buffer_keeps_what_it_holds_and_counts_the_rest,
     test_survivors_are_the_parsers_candidates,
 )
-from tests.devices.cuda.test_dewarp import (  # noqa: F401
-    test_a_graph_does_not_copy_the_table,
-    test_the_kernel_agrees_with_the_reference,
-)
+from tests.devices.cuda.test_dewarp import test_the_kernel_agrees_with_the_reference  # noqa: F401
 from tests.devices.cuda.test_preprocess import (  # noqa: F401
     test_addresses_that_forbid_wide_loads,
     test_agrees_with_the_reference,
