@@ -17,6 +17,8 @@ from edged.interfaces import Device, Engine, Sink, Source, Stream
 from edged.mailbox import Bell
 from edged.messages import Identity, ModelId
 from edged.models.model import Model
+from edged.models.plans import PlanStore
+from edged.models.state import plan_store
 from edged.parsers.base import Parser
 from edged.pipeline import Pipeline
 from edged.runner import Runner
@@ -57,7 +59,8 @@ class Makers:
     """How parts are made: by the registry, unless a benchmark or a test puts its own in place."""
 
     source: Callable[[str, Backend], Source] = _make_source
-    engine: Callable[[Model, ModelConfig, Device, Stream], Engine] = make_engine  # in its runner's thread
+    # in its runner's thread; the store is that of runtime.state_dir
+    engine: Callable[[Model, ModelConfig, Device, Stream, PlanStore], Engine] = make_engine
     parser: Callable[[Model], Parser] = _make_parser  # in its runner's thread
     sink: Callable[[str, Backend, Identity], Sink] = _make_sink
 
@@ -85,6 +88,7 @@ class Assembly:
     ) -> None:
         self._config, self._models, self._identity, self._devices = config, models, identity, devices
         self._post, self._frames, self._makers = post, frames, makers
+        self._plans = plan_store(config.runtime.state_dir)
         self._bells = {name: Bell() for name in config.models}
         self.kinds: dict[str, Kind] = {}  # of every unit and pipeline
         self.sinks = {name: self._sink(name, entry) for name, entry in config.sinks.items()}
@@ -169,7 +173,7 @@ class Assembly:
                 f"model {name}#{i}" if entry.instances > 1 else f"model {name}",
                 name,
                 self._devices[entry.gpu],
-                partial(self._makers.engine, model, entry),
+                lambda device, stream: self._makers.engine(model, entry, device, stream, self._plans),
                 partial(self._makers.parser, model),
                 model.input,
                 pipelines,

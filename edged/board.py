@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edged.health import Health, Observation, Patience, step
@@ -28,11 +28,20 @@ def _told(h: Health) -> tuple[str, str]:
 
 
 class Board:
-    """Used by the main thread. `needs`: of each pipeline, the units that it stands on, its source first."""
+    """Used by the main thread. `needs`: of each pipeline, the units that it stands on, its source first.
 
-    def __init__(self, pipelines: Mapping[str, Pipeline], needs: Mapping[str, Sequence[str]]) -> None:
+    `limited(unit)`: why it works, but not as asked; "": it does, or has no such thing.
+    """
+
+    def __init__(
+        self,
+        pipelines: Mapping[str, Pipeline],
+        needs: Mapping[str, Sequence[str]],
+        limited: Callable[[str], str] = lambda unit: "",
+    ) -> None:
         self._pipelines = pipelines
         self._needs = needs
+        self._limited = limited
         self.healths: dict[str, Health] = dict.fromkeys(pipelines, Health())
 
     def look(self, now: float, core: Core) -> list[Change]:
@@ -68,4 +77,5 @@ class Board:
             waiting=f"{opening[0]} is not open yet" if opening else "",
             result_s=None if last is None else last[0] / 1e9,
             invalid="" if last is None else last[1].reason or "",
+            limited=next((said for u in units if (said := self._limited(u))), ""),
         )

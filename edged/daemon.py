@@ -108,7 +108,9 @@ class Daemon:
         self.sync_groups = parts.sync_groups
         self.units: dict[str, Unit] = {**self.sources, **self.runners}
         self.core = Core(parts.kinds, parts.backoffs)
-        self.board = Board(self.pipelines, parts.needs)
+        self.board = Board(
+            self.pipelines, parts.needs, lambda unit: r.limited if (r := self.runners.get(unit)) else ""
+        )
         offers = [worker.offer for worker in self.sinks.values()]
         self._announcer = Announcer(self.identity, offers, on_event)
 

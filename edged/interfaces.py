@@ -301,7 +301,7 @@ class Engine(Protocol):
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """How it runs, in words."""
+        """How it runs, in words. "limited", if it is there: why not as asked; its pipelines are degraded then."""
         ...
 
     def wants(self) -> Sequence[Want]:

@@ -30,8 +30,11 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "mqtt": "edged.sinks.mqtt:MqttSink",
         "jsonl": "edged.sinks.jsonl:JsonLinesSink",
     },
-    # Class(model: Model, options: Options, device: Device | None, stream: Stream | None) -> Engine; None: the CPU
+    # Class(model: Model, options: Options, device: Device | None, stream: Stream | None) -> Engine; None: the CPU.
+    # One that has PLANS = True is also given `plans`, the store (models/plans.py), by this name
     "engines": {
+        "tensorrt": "edged.engines.tensorrt:TensorRtEngine",
+        "tensorrt-rtx": "edged.engines.tensorrt:TensorRtRtxEngine",
         "onnxruntime": "edged.engines.onnxruntime:OnnxRuntimeEngine",
     },
     # Class(model: Model) -> Parser; Options: the parser's own keys of [output]; optional: task, recognize

@@ -92,6 +92,11 @@ class Runner(Unit):
         return {**self.device.facts, **engine, "decode": self._decodes, "work": self._work}
 
     @property
+    def limited(self) -> str:
+        """Why the engine works, but not as asked (another one, memory while running); "": it does."""
+        return "" if self._engine is None else self._engine.facts.get("limited", "")
+
+    @property
     def _count(self) -> int:
         """Tickets: one a job on the device, and one for the job that is parsed meanwhile."""
         return self.in_flight + 1

@@ -44,6 +44,7 @@ from edged.memory import format_bytes
 from edged.messages import Event, PipelineState, Result, State
 from edged.metrics import Snapshot
 from edged.models.model import Model
+from edged.models.plans import PlanStore
 from edged.sinks.fake import FakeSink
 from edged.sources.fake import FakeOptions, FakeSource
 from edged.sources.pattern import PatternOptions
@@ -83,10 +84,12 @@ class World:
     def _sink(self, name: str, entry: Backend, identity: Any) -> Sink:
         return self.sinks[name]
 
-    def _engine(self, model: Model, entry: ModelConfig, device: Device, stream: Stream) -> Engine:
+    def _engine(
+        self, model: Model, entry: ModelConfig, device: Device, stream: Stream, plans: PlanStore
+    ) -> Engine:
         """Fakes are numbered within their model: m#0, m#1."""
         if entry.engine != "fake":
-            return REGISTERED.engine(model, entry, device, stream)
+            return REGISTERED.engine(model, entry, device, stream, plans)
         self.load(model.version)
         name = f"{model.version}#{sum(n.startswith(model.version) for n in self.engines)}"
         runs = iter(range(-WARM_UPS[entry.in_flight or 1], sys.maxsize))

@@ -12,7 +12,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "edged"
-OPTIONAL = ("cv2", "onnxruntime", "onnx", "zmq", "paho", "tensorrt", "pycuda", "nvtx", "systemd")
+OPTIONAL = (
+    "cv2",
+    "onnxruntime",
+    "onnx",
+    "onnxslim",
+    "zmq",
+    "paho",
+    "tensorrt",
+    "tensorrt_rtx_libs",
+    "pycuda",
+    "nvtx",
+    "systemd",
+)
 
 # From the bottom up: a module imports from its own layer and those below it. A package stands for its modules.
 LAYERS = (
@@ -51,6 +63,7 @@ LAYERS = (
         "edged.process",
         "edged.daemon",
     ),
+    ("edged.build",),
     ("edged.control", "edged.bench", "edged.cli"),
 )
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}

@@ -28,6 +28,7 @@ from edged.errors import DeviceError, EdgedError
 from edged.interfaces import Device, Event, Execution, Graph, Stream
 from edged.memory import Budget, Slots, Want
 from edged.models.model import Model
+from edged.models.state import plan_store
 from edged.tensors import TensorView
 
 WARM_UP_S = 0.2
@@ -85,6 +86,7 @@ class Alone:
         self._model, self._clip = model, clip
         self._entry = model_entry(config)
         self._view = view_of(config)
+        self._plans = plan_store(config.runtime.state_dir)
         (self._device,) = open_devices(choose_device(config), Budget()).values()
         self._stack = ExitStack()
         self._executions: list[Execution] = []
@@ -110,7 +112,7 @@ class Alone:
         device = self._device
         stream: Stream = device.stream(name=name) if device.graphs else InlineStream()
         self._stack.callback(stream.close)
-        engine = make_engine(self._model, self._entry, device, stream)
+        engine = make_engine(self._model, self._entry, device, stream, self._plans)
         self._stack.callback(engine.close)
         tensors = (*engine.inputs, *engine.outputs)
         image = self._model.input

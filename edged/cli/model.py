@@ -1,4 +1,4 @@
-"""Make, show and verify model directories."""
+"""Make, show, verify and build model directories."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from edged.cli import model_build
 from edged.errors import ConfigError, EdgedError, ExitCode, MissingPackage
 
-HELP = "make, show and verify model directories"
+HELP = "make, show, verify and build model directories"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,10 +47,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         one = actions.add_parser(name, help=text)
         one.add_argument("directory", type=Path, metavar="DIR")
         one.add_argument("--json", action="store_true", help="for programs")
+    for name, module in _MODULES.items():
+        module.arguments(actions.add_parser(name, help=module.HELP, description=module.DESCRIPTION))
 
 
 def run(args: argparse.Namespace) -> int:
-    return _ACTIONS[args.action](args)
+    module = _MODULES.get(args.action)
+    return module.run(args) if module is not None else _ACTIONS[args.action](args)
 
 
 def _new(args: argparse.Namespace) -> int:
@@ -87,7 +91,7 @@ def _show(args: argparse.Namespace) -> int:
     from edged.models.show import facts_of
 
     facts = facts_of(args.directory)
-    _print(facts, as_json=args.json)
+    print_facts(facts, as_json=args.json)
     return int(ExitCode.OK)
 
 
@@ -105,11 +109,13 @@ def _verify(args: argparse.Namespace) -> int:
         else:
             _complain(e)
         return int(ExitCode.MODEL)
-    _print(facts, as_json=args.json)
+    print_facts(facts, as_json=args.json)
     return int(ExitCode.OK)
 
 
 _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {"new": _new, "show": _show, "verify": _verify}
+# actions with a module of their own: HELP, DESCRIPTION, `arguments(parser)` and `run(args) -> int`
+_MODULES = {"build": model_build}
 
 
 def _problems(e: EdgedError) -> list[dict[str, str]]:
@@ -123,7 +129,8 @@ def _complain(e: EdgedError) -> None:
     print(f"edged: {e}", file=sys.stderr)
 
 
-def _print(facts: Mapping[str, Any], *, as_json: bool) -> None:
+def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """Facts on stdout: a table for people, one JSON object for programs."""
     if as_json:
         print(json.dumps(facts))
         return

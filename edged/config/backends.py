@@ -27,7 +27,7 @@ from edged.config.words import (
 )
 from edged.errors import EdgedError, Problem
 
-DEFAULT_ENGINE = "onnxruntime"  # what engine = "auto" means on this version's devices
+AUTO_OPTIONS = "onnxruntime"  # whose options those of engine = "auto" are
 URL = re.compile(r"([a-z][a-z0-9+.-]+)://", re.I)
 URL_HINT = "for network cameras there is kind = 'rtsp'; else give the path of a file"
 
@@ -123,11 +123,10 @@ def _deliver(cls: Any, raw: Any, path: str, problems: Problems) -> Any:
 
 
 def engine(name: str, path: str, problems: Problems) -> Any:
-    """(kind, class) of a model's `engine`, or BAD."""
-    kind = DEFAULT_ENGINE if name == "auto" else name
+    """The class of a model's `engine`, or BAD; of "auto" the one whose options it takes."""
+    kind = AUTO_OPTIONS if name == "auto" else name
     known = ["auto", *registry.kinds("engines")]
     if name not in known and not_yet(path, name) is None:
         problems.append(Problem(path, f"{show(name)} is unknown", suggest(name, known)))
         return BAD
-    cls = load_class("engines", kind, path, problems)
-    return BAD if cls is BAD else (kind, cls)
+    return load_class("engines", kind, path, problems)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from edged import registry
-from edged.config.backends import DEFAULT_ENGINE, options_type, own_keys
+from edged.config.backends import AUTO_OPTIONS, options_type, own_keys
 from edged.config.quantities import SIZE_PATTERN
 from edged.config.schema import (
     DeliverConfig,
@@ -105,9 +105,9 @@ def _with_kind(options: Json, kind: str, own: Json) -> Json:
 
 
 def _engine_options(kind: str, options: Json) -> Json:
-    names = [kind, "auto"] if kind == DEFAULT_ENGINE else [kind]
+    names = [kind, "auto"] if kind == AUTO_OPTIONS else [kind]
     condition: Json = {"properties": {"engine": {"enum": names}}}
-    if kind != DEFAULT_ENGINE:  # without the key the default engine is meant
+    if kind != AUTO_OPTIONS:  # without the key the default engine is meant
         condition["required"] = ["engine"]
     return {"if": condition, "then": {"properties": {"options": options}}}
 

@@ -129,7 +129,7 @@ def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | Non
     unknown_keys(data, ("schema", "device", "runtime", *_GROUPS), "", problems)
     walk.convert(data.get("schema", 1), msgspec.inspect.type_info(Literal[1]), "schema", problems)
     draft = Draft(data)
-    draft.runtime = _section(data, "runtime", RuntimeConfig(), problems)
+    draft.runtime = _runtime(data, base, problems)
     draft.device = _section(data, "device", DeviceConfig(), problems)
     if "id" not in _tables(data, "device", []):
         draft.device = DeviceConfig(id=_host())
@@ -172,6 +172,14 @@ def _host() -> str:
     return re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9_.-]+", "-", socket.gethostname()).strip("-")[:64] or "edged"
 
 
+def _runtime(data: Mapping[str, Any], base: Path, problems: Problems) -> RuntimeConfig:
+    runtime = _section(data, "runtime", RuntimeConfig(), problems)
+    if not runtime.state_dir:
+        return runtime
+    paths = backends.absolute({"state_dir": runtime.state_dir}, ("state_dir",), "runtime", base, problems)
+    return msgspec.structs.replace(runtime, state_dir=paths["state_dir"])
+
+
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
@@ -196,13 +204,12 @@ def _model(raw: Any, path: str, base: Path, problems: Problems) -> Any:
     found = backends.engine(name, join(path, "engine"), problems) if isinstance(name, str) else BAD
     if found is BAD:
         return BAD
-    kind, cls = found
     options_path = join(path, "options")
     own = as_table(given, options_path, problems)
-    options = BAD if own is None else backends.options(cls, own, options_path, base, problems)
+    options = BAD if own is None else backends.options(found, own, options_path, base, problems)
     if model is BAD or options is BAD:
         return BAD
-    return msgspec.structs.replace(model, engine=kind, options=options)
+    return msgspec.structs.replace(model, options=options)
 
 
 def _pipelines(draft: Draft, base: Path, problems: Problems) -> None:

@@ -43,11 +43,14 @@ class RuntimeConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     device: "auto" takes an NVIDIA GPU where there is one with all that it needs, else the CPU, and says why.
     gpu_ranges: name the stages of each frame for NVIDIA's profilers (NVTX).
+    state_dir: where edged keeps what it makes on the device (TensorRT plans); "" is $STATE_DIRECTORY, else
+        /var/lib/edged.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     gpu_ranges: bool = False
     memory_budget: Bytes | None = None
+    state_dir: str = ""
 
 
 class BatchConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,12 +63,15 @@ class BatchConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class ModelConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[models.X]: a model directory and the engine that runs it.
 
-    `options` are those of the engine (for example engines/onnxruntime.py Options). In the file `engine` may
-    be "auto"; once loaded it names the engine chosen.
+    engine: "auto" runs a TensorRT plan where the device is a GPU and the store has one that fits, else ONNX Runtime.
+    fallback: run this engine where the other cannot; the state is `degraded` then. Only if said.
+    options: those of the engine (for example engines/onnxruntime.py Options). With "auto" they are ONNX Runtime's; a
+        plan that is chosen then runs with TensorRT's defaults.
     """
 
     path: str
     engine: str = "auto"
+    fallback: Literal["onnxruntime"] | None = None
     gpu: Annotated[int, Meta(ge=0, le=63)] = 0  # which one, as nvidia-smi counts them
     instances: Annotated[int, Meta(ge=1, le=16)] = 1
     priority: int = 0

@@ -32,9 +32,6 @@ LARGEST = 2**63 - 1  # of a TOML integer
 # Keys and values of the design that this version does not have: an own remedy beats "unknown".
 _NOT_YET: dict[str, str] = {
     "control": "there is no control API yet: remove the table",
-    "runtime.state_dir": "nothing is stored yet: remove the key",
-    "models.*.engine=tensorrt": "use 'onnxruntime' or 'auto'",
-    "models.*.fallback": "there is one engine only: remove the key",
     "sinks.*.deliver.event": "events are always sent at once: remove the key",
 }
 

@@ -19,6 +19,8 @@ from edged.memory import Region, Want
 from edged.tensors import TensorSpec, TensorView
 from tests import onnx_models
 from tests.devices.available import REAL_GPU, opened
+from tests.engines.fake_tensorrt import fake_tensorrt
+from tests.engines.tensorrt_rig import tensorrt_of
 
 F32 = np.dtype(np.float32)
 X, Y = TensorSpec("x", (1, 3, 4, 6), F32), TensorSpec("y", (1, 3, 4, 6), F32)
@@ -37,12 +39,17 @@ def _onnxruntime(tmp_path: Path, device: Device, stream: Stream) -> Engine:
     return OnnxRuntimeEngine(model, OnnxRuntimeEngine.Options(threads=1), device, stream)
 
 
+def _tensorrt(tmp_path: Path, device: Device, stream: Stream) -> Engine:
+    """A plan for the strict fake; see tensorrt_of."""
+    return tensorrt_of(onnx_models.relu(tmp_path / "model.onnx"), device, stream)
+
+
 # engines that compute y = max(x, 0), and where
 ENGINES: dict[str, tuple[Callable[[Path, Device, Stream], Engine], str]] = {
     "fake": (_fake, "cpu"),
     "onnxruntime": (_onnxruntime, "cpu"),
     "fake-cuda": (_fake, "cuda"),
-    **({"onnxruntime-cuda": (_onnxruntime, "cuda")} if REAL_GPU else {}),
+    **({"onnxruntime-cuda": (_onnxruntime, "cuda")} if REAL_GPU else {"tensorrt-cuda": (_tensorrt, "cuda")}),
 }
 
 
@@ -88,6 +95,7 @@ class Bench:
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     load, where = ENGINES[request.param]
     with ExitStack() as stack:
+        stack.enter_context(fake_tensorrt())
         device = stack.enter_context(opened(where))
         made = Bench(device, lambda device, stream: load(tmp_path, device, stream))
         stack.callback(made.close)

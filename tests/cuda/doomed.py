@@ -25,6 +25,7 @@ from edged.engines.fake import FakeEngine
 from edged.interfaces import Device, Engine, Stream
 from edged.messages import Result
 from edged.models.model import Model
+from edged.models.plans import PlanStore
 from edged.pipeline import Job
 from edged.tensors import TensorSpec
 from tests import onnx_models
@@ -34,7 +35,7 @@ F32 = np.dtype(np.float32)
 X, Y = TensorSpec("x", (1, 3, 4, 6), F32), TensorSpec("y", (1, 3, 4, 6), F32)
 
 
-def engine(model: Model, config: ModelConfig, device: Device, stream: Stream) -> Engine:
+def engine(model: Model, config: ModelConfig, device: Device, stream: Stream, plans: PlanStore) -> Engine:
     return FakeEngine([X], [Y], lambda a: {"y": np.maximum(a["x"], 0)}, device=device)
 
 

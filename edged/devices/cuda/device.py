@@ -85,6 +85,13 @@ class CudaDevice:
         """What the GPU is and what its memory comes from, once it was used."""
         return self._facts
 
+    @property
+    def capability(self) -> str:
+        """The GPU's compute capability: "8.7". Plans are built for one."""
+        self._open()
+        assert self._found is not None
+        return ".".join(map(str, self._found.capability))
+
     @contextmanager
     def current(self) -> Iterator[None]:
         """Its context, pushed for the calling thread. Entering it again in a thread costs next to nothing."""
