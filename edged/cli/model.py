@@ -1,4 +1,4 @@
-"""Make, show, verify and build model directories."""
+"""Make, show, verify, build and evaluate model directories."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from edged.cli import model_build
+from edged.cli import model_build, model_eval
 from edged.errors import ConfigError, EdgedError, ExitCode, MissingPackage
 
-HELP = "make, show, verify and build model directories"
+HELP = "make, show, verify, build and evaluate model directories"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +115,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {"new": _new, "show": _show, "verify": _verify}
 # actions with a module of their own: HELP, DESCRIPTION, `arguments(parser)` and `run(args) -> int`
-_MODULES = {"build": model_build}
+_MODULES = {"build": model_build, "eval": model_eval}
 
 
 def _problems(e: EdgedError) -> list[dict[str, str]]:
