@@ -89,7 +89,7 @@ class OnnxRuntimeEngine:
         Raises ModelError (the file is not what model.toml says) or EngineError.
         """
         self._who = f"model {model.name}"
-        self._ort = _package()
+        self._ort = package()
         check_hash(model.file, model.sha256)
         self.file_hash = model.sha256
         facts = read_graph(model.file).inputs
@@ -296,7 +296,8 @@ def reason(e: Exception) -> str:
     return text if len(text) <= _REASON_LENGTH else f"{text[:_REASON_LENGTH]}…"
 
 
-def _package() -> Any:
+def package() -> Any:
+    """The module onnxruntime. MissingPackage where it is absent."""
     # From 1.29 on, ONNX Runtime sends usage data to Microsoft and keeps a database open in ~/.cache unless this
     # is set before it is imported (its Privacy.md). A value that the user has set stays.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

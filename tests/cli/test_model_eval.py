@@ -61,7 +61,7 @@ def test_json_for_programs_has_every_picture(
     assert found["agreement"]["score"] == 1.0
     assert found["verdict"]["passed"] is False
     assert found["verdict"]["worst"][0] == {"name": "blue/0.png", "before": 1.0, "after": 0.0}
-    assert [p["name"] for p in found["report"]["each"]][0] == "blue/0.png"
+    assert found["report"]["each"][0]["name"] == "blue/0.png"
 
 
 def test_a_refusal_names_the_pictures(model: Path, colors: Path, tmp_path: Path, capsys: Capture) -> None:

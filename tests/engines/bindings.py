@@ -15,8 +15,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-import fetch_bindings
 import pytest
+
+import fetch_bindings
 
 Surface = dict[str, dict[str, list[str]]]
 
