@@ -41,6 +41,10 @@ INSTEAD = {
         "source package; compiles on the device with the CUDA toolkit of JetPack",
         ("pytools>=2011.2", "platformdirs>=2.2.0", "mako"),
     ),
+    **dict.fromkeys(
+        ("torch", "onnxscript", "tensorflow", "tf2onnx"),
+        Instead("edged model import is made on a workstation; the model directory is what a Jetson gets"),
+    ),
     "systemd-python": Instead("apt package python3-systemd, or source with libsystemd-dev"),
     "tensorrt": Instead("apt package python3-libnvinfer, part of JetPack; in no extra"),
 }

@@ -64,7 +64,15 @@ LAYERS = (
         "edged.daemon",
     ),
     ("edged.build",),
-    ("edged.control", "edged.bench", "edged.doctor", "edged.inspecting", "edged.cli"),
+    (
+        "edged.control",
+        "edged.bench",
+        "edged.doctor",
+        "edged.inspecting",
+        "edged.evaluation",
+        "edged.importing",
+        "edged.cli",
+    ),
 )
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 # Backends of one group know nothing of another's: only the stages above bring them together.

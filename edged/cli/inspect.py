@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from edged.cli.model import shape_argument
+from edged.cli._model_options import shape_argument
 from edged.doctor.place import Place
 from edged.errors import EdgedError, ExitCode
 from edged.inspecting import show

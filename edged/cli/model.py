@@ -1,4 +1,4 @@
-"""Make, show, verify and build model directories."""
+"""Make, show, verify, build and evaluate model directories."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from edged.cli import model_build
+from edged.cli import model_build, model_eval, model_import
+from edged.cli._model_options import describing, request_of, say
 from edged.errors import ConfigError, EdgedError, ExitCode, MissingPackage
 
-HELP = "make, show, verify and build model directories"
+HELP = "make, show, verify, build and evaluate model directories"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,25 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     new.add_argument("onnx", type=Path, metavar="FILE.onnx")
     new.add_argument("directory", type=Path, metavar="DIR", help="must not exist yet")
-    new.add_argument("--name", default="", help="default: the directory's name")
-    new.add_argument("--version", default="")
-    new.add_argument("--task", default="", choices=["detect", "classify", "segment", "raw"])
-    new.add_argument("--parser", default="", help="what reads the outputs; default: recognized")
-    new.add_argument("--size", type=_size, metavar="WxH", help="of the input, where the file leaves it open")
-    new.add_argument("--color", choices=["RGB", "BGR", "GREY"])
-    new.add_argument("--resize", choices=["letterbox", "letterbox-topleft", "stretch"])
-    new.add_argument("--pad", type=int, metavar="LEVEL", help="grey level of letterbox bars")
-    new.add_argument("--mean", type=_numbers, metavar="M[,M,M]", help="in grey levels, one or one a channel")
-    new.add_argument("--std", type=_numbers, metavar="S[,S,S]", help="value = (pixel - mean) / std")
-    new.add_argument("--labels", default="", metavar="FILE", help="one label a line, or 'coco80'")
-    new.add_argument(
-        "--shape",
-        type=shape_argument,
-        action="append",
-        default=[],
-        metavar="TENSOR=1,3,H,W",
-        help="the input's shape; changes the copy where the file fixes another",
-    )
+    describing(new)
     for name, text in (("show", "what a model directory says"), ("verify", "load it and run one picture")):
         one = actions.add_parser(name, help=text)
         one.add_argument("directory", type=Path, metavar="DIR")
@@ -57,33 +40,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _new(args: argparse.Namespace) -> int:
-    from edged.cli.model_new import Request, create
+    from edged.cli.model_new import create
 
-    said = {k: getattr(args, k) for k in ("color", "resize", "pad", "mean", "std")}
     print(f"Reading {args.onnx}, running it once …", flush=True)
-    created = create(
-        Request(
-            onnx=args.onnx,
-            directory=args.directory,
-            name=args.name,
-            version=args.version,
-            task=args.task,
-            parser=args.parser,
-            size=args.size,
-            labels=args.labels,
-            input={k: v for k, v in said.items() if v is not None},
-            shapes=dict(args.shape),
-        )
-    )
-    model = created.model
-    print(f"{model.path}: {model.task}, parser {model.output.parser}, {len(model.output.labels)} labels")
-    for note in created.notes:
-        print(f"  note: {note}")
-    if created.checks:
-        print(f"Please check in {model.path / 'model.toml'} (marked '# check:'):")
-        for check in created.checks:
-            print(f"  - {check}")
-    print(f"Next: edged model verify {model.path}")
+    say(create(request_of(args, args.onnx)))
     return int(ExitCode.OK)
 
 
@@ -115,7 +75,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {"new": _new, "show": _show, "verify": _verify}
 # actions with a module of their own: HELP, DESCRIPTION, `arguments(parser)` and `run(args) -> int`
-_MODULES = {"build": model_build}
+_MODULES = {"build": model_build, "eval": model_eval, "import": model_import}
 
 
 def _problems(e: EdgedError) -> list[dict[str, str]]:
@@ -154,35 +114,3 @@ def _text(value: Any) -> Any:
     if isinstance(value, list | tuple) and value and isinstance(value[0], str):
         return Text("\n".join(value))
     return Text(str(value))
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        w, h = (int(v) for v in text.lower().split("x"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no size such as 640x480") from None
-    if w < 1 or h < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not positive")
-    return w, h
-
-
-def _numbers(text: str) -> float | list[float]:
-    try:
-        values = [float(v) for v in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"'{text}' is no list of numbers such as 123.7,116.3,103.5"
-        ) from None
-    return values[0] if len(values) == 1 else values
-
-
-def shape_argument(text: str) -> tuple[str, tuple[int, ...]]:
-    """TENSOR=1,3,H,W, for argparse."""
-    name, equals, dims = text.rpartition("=")
-    try:
-        shape = tuple(int(v) for v in dims.split(","))
-    except ValueError:
-        shape = ()
-    if not equals or not name or not shape or min(shape) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is no shape such as images=1,3,480,640")
-    return name, shape

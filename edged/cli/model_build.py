@@ -6,13 +6,19 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from edged.cli.model_eval import drop
 from edged.config.quantities import format_size, parse_size
 from edged.errors import EdgedError, ExitCode
 from edged.models.plans import Plan
 from edged.models.sidecar import NAMES, Range, Shape
 from edged.models.state import state_dir
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edged.evaluation.plan_gate import Gate
 
 HELP = "build a TensorRT plan"
 DESCRIPTION = (
@@ -67,6 +73,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-fp32", action="append", default=[], metavar="NODE", help="a node (* for any text) not to cast"
     )
     add("--samples", metavar="FOLDER", help="pictures to look for overflows with, besides drawn ones")
+    add(
+        "--evaluate",
+        type=Path,
+        metavar="DATASET",
+        help="run the plan on these pictures before it is installed (see edged model eval), beside the ONNX file",
+    )
+    add(
+        "--max-drop",
+        type=drop,
+        metavar="X",
+        default=0.01,
+        help="with --evaluate: install no plan whose score is lower by more; default: 0.01, one point of mAP or top-1",
+    )
     add(
         "--memory",
         type=_bytes,
@@ -130,8 +149,19 @@ def _build(args: argparse.Namespace) -> Plan:
     console = Console(stderr=True, quiet=args.json, highlight=False)
     expected = f"; {estimate(last_s)}" if last_s is not None else ""
     console.print(f"{args.directory}: a plan for {NAMES[args.engine]}, {args.precision}{expected}")
+    gate = _gate(args, console) if args.evaluate is not None else None
     with bar(console, last_s) as show:
-        return build_plan(request, args.state_dir, show)
+        return build_plan(request, args.state_dir, show, gate)
+
+
+def _gate(args: argparse.Namespace, console: Console) -> Gate:
+    from edged.evaluation.plan_gate import plan_gate
+
+    def say(done: int, of: int) -> None:
+        if not done:
+            console.print(f"running the plan and the ONNX file on {of} pictures …")
+
+    return plan_gate(args.directory, args.evaluate, args.max_drop, args.engine, progress=say)
 
 
 def _facts(plan: Plan) -> dict[str, Any]:
@@ -158,9 +188,17 @@ def _show(plan: Plan) -> None:
             "layers": f"{layers} (of the {s.layers_of})" if layers else "unknown",
             "built in": f"{s.build_s:.1f} s",
             "notes": list(s.notes) or "none",
+            **_evaluation(s.evaluation),
         },
         as_json=False,
     )
+
+
+def _evaluation(found: Mapping[str, Any] | None) -> dict[str, str]:
+    if found is None:
+        return {}
+    scores = f"{found['metric']} {found['after']:.4f}, of the ONNX file {found['before']:.4f}"
+    return {"evaluated": f"{scores}, on {found['pictures']} pictures of {found['dataset']}"}
 
 
 def _size(n: int | None) -> str:

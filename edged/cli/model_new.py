@@ -21,7 +21,7 @@ from edged.models import suggest, toml_text
 from edged.models.files import sha256_of, unreadable
 from edged.models.inspect import PICTURE_TYPES, GraphFacts, TensorFacts, read_graph
 from edged.models.labels import WELL_KNOWN
-from edged.models.load import MODEL_TOML, load_model, read_labels, task_of
+from edged.models.load import MODEL_TOML, labels_named, load_model, task_of
 from edged.models.model import Model, OutputSpec
 from edged.models.picture import guess_layout, several_inputs
 from edged.models.reader import suggestion
@@ -33,10 +33,14 @@ ONNX_NAME, LABELS_NAME = "model.onnx", "labels.txt"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the user said; None or empty: not said. `input` holds [input] keys, `shapes` those of --shape."""
+    """What the user said; None or empty: not said. `input` holds [input] keys, `shapes` those of --shape.
+
+    `origin`: what `onnx` was made of, where it was imported.
+    """
 
     onnx: Path
     directory: Path
+    origin: Path | None = None
     name: str = ""
     version: str = ""
     task: str = ""
@@ -60,11 +64,7 @@ class Created:
 def create(request: Request) -> Created:
     """Make the directory. Raises ModelError, EngineError, ConfigError; then nothing is left behind."""
     target = request.directory
-    if target.exists() or target.is_symlink():
-        raise ModelError(
-            f"{target}: exists already; a model is never overwritten",
-            hint="choose a new directory, or remove it",
-        )
+    refuse_existing(target)
     _check_words(request)
     facts = read_graph(request.onnx)
     tensor = _picture(request, facts)
@@ -91,6 +91,15 @@ def create(request: Request) -> Created:
         shutil.rmtree(staging, ignore_errors=True)  # gone already after the rename
     model = replace(created.model, path=target, file=target / ONNX_NAME)
     return replace(created, model=model)
+
+
+def refuse_existing(target: Path) -> None:
+    """ModelError where there is something already."""
+    if target.exists() or target.is_symlink():
+        raise ModelError(
+            f"{target}: exists already; a model is never overwritten",
+            hint="choose a new directory, or remove it",
+        )
 
 
 def _check_words(request: Request) -> None:
@@ -220,8 +229,9 @@ def _describe(
     element: str,
 ) -> tuple[str, tuple[str, ...]]:
     """The text of model.toml, and what in it must be checked."""
-    origin = f"{request.onnx.name}, sha256 {sha256_of(request.onnx)}"
-    t = toml_text.Writer(f"Made by edged model new from {origin}.")
+    file, how = (request.onnx, "new") if request.origin is None else (request.origin, "import")
+    hashed = f", sha256 {sha256_of(file)}" if file.is_file() else ""  # a SavedModel is a folder
+    t = toml_text.Writer(f"Made by edged model {how} from {file.name}{hashed}.")
     parser = known.parser if known is not None else "raw"
     t.put("name", draft.name)
     if request.version:
@@ -278,7 +288,7 @@ def _put_labels(
     """Labels as said, as the exporter stored them, or as the number of classes suggests."""
     labels: tuple[str, ...] = ()
     if request.labels:
-        labels = WELL_KNOWN.get(request.labels) or _labels_of(Path(request.labels))
+        labels = labels_named(request.labels)
     elif known is not None:
         labels = tuple(map(str, known.output.get("labels", ()))) or suggest.ONE_CLASS.get(known.parser, ())
         if not labels and suggest.class_count(known.parser, outputs) == len(WELL_KNOWN["coco80"]):
@@ -290,14 +300,3 @@ def _put_labels(
         lines = (" ".join(label.split()) for label in labels)
         (draft.path / LABELS_NAME).write_text("".join(f"{line}\n" for line in lines), "utf-8")
         t.put("labels", LABELS_NAME)
-
-
-def _labels_of(path: Path) -> tuple[str, ...]:
-    try:
-        return read_labels(path)
-    except (OSError, UnicodeDecodeError) as e:
-        said = e.strerror if isinstance(e, OSError) else "not text in UTF-8"
-        raise ModelError(
-            f"--labels {path}: cannot be read: {said}",
-            hint=f"a text file with one label a line, or one of: {', '.join(WELL_KNOWN)}",
-        ) from e

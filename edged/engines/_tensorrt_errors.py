@@ -42,6 +42,11 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
         _BUILD,
     ),
     (
+        r"[Pp]latform specific tag mismatch",
+        "the plan was built for another platform (operating system or processor), or is damaged",
+        "build it on this device: " + _BUILD,
+    ),
+    (
         r"[Hh]ost ?[Cc]ode",
         "the plan carries code for the host, which is not allowed",
         "build it on this device: " + _BUILD + " --version-compatible",

@@ -17,6 +17,7 @@ from edged.errors import ConfigError, ModelError, Problem
 from edged.messages import Name
 from edged.models.files import is_inside, sha256_of, unreadable
 from edged.models.inspect import GraphFacts, read_graph
+from edged.models.labels import WELL_KNOWN
 from edged.models.model import Model, OutputSpec, Task
 from edged.models.picture import InputTable, read_input, read_shapes
 from edged.models.reader import SHA256, misspelt, read_table, read_toml, split, suggestion
@@ -199,6 +200,20 @@ def _labels(raw: Any, directory: Path, problems: list[Problem]) -> tuple[str, ..
 def read_labels(path: Path) -> tuple[str, ...]:
     """One label a line; blank lines at the end do not count, within they are labels without a name."""
     return tuple(line.strip() for line in path.read_text("utf-8").rstrip().splitlines())
+
+
+def labels_named(said: str) -> tuple[str, ...]:
+    """What --labels says: a set of models/labels.py by its name, or a file. ModelError where it cannot be read."""
+    if said in WELL_KNOWN:
+        return WELL_KNOWN[said]
+    try:
+        return read_labels(Path(said))
+    except (OSError, UnicodeDecodeError) as e:
+        why = e.strerror if isinstance(e, OSError) else "not text in UTF-8"
+        raise ModelError(
+            f"--labels {said}: cannot be read: {why}",
+            hint=f"a text file with one label a line, or one of: {', '.join(WELL_KNOWN)}",
+        ) from e
 
 
 def task_of(parser: str) -> Task:
