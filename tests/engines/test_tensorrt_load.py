@@ -124,6 +124,8 @@ def test_a_plan_with_code_for_the_host_is_allowed_when_it_was_asked_for(relu: Pa
         ("Error Code 1: Serialization (stdVersionRead == kSERIALIZATION_VERSION failed.Version tag does not match. "
          "Note: Current Version: 237, Serialized Engine Version: 239)", "format 239, TensorRT 10.3.0 reads format 237",
          "model build"),
+        ("IRuntime::deserializeCudaEngine: Error Code 1: Serialization (Serialization assertion header.pad == "
+         "expectedPlatformTag failed.Platform specific tag mismatch detected.)", "another platform", "on this device"),
         ("Error Code 6: API Usage Error (CUDA initialization failure with error: 35)", "CUDA cannot be used", "doctor"),
         ("Error Code 2: OutOfMemory (Requested size was 4096 bytes.)", "not enough memory", "memory_budget"),
         ("Error Code 9: something new", "something new", "doctor"),
