@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from edged.errors import ModelError
 from edged.tensors import TensorSpec
 
 Array = npt.NDArray[Any]
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
+_LONGEST = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,10 @@ def resolve(
 
 
 def failed(what: str, e: Exception, hint: str) -> ModelError:
-    """A framework's exception in one line."""
-    lines = [line.strip() for line in str(e).splitlines() if line.strip()] or [""]
-    said = lines[0] if len(lines[0]) > 40 else " ".join(lines[:3])
-    return ModelError(f"{what}: {type(e).__name__}: {said[:300]}", hint=hint)
+    """A framework's exception in one line: of several that led to each other the first."""
+    first: BaseException = e
+    while first.__cause__ is not None:
+        first = first.__cause__
+    text = " ".join(_COLORS.sub("", str(first)).split())
+    said = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return ModelError(f"{what}: {type(first).__name__}: {said}", hint=hint)

@@ -50,6 +50,7 @@ _OTHERS: dict[str, tuple[str, str]] = {
         "import what it was made of, and build a plan of that: edged model build DIR",
     ),
 }
+_WHOLE = (".pt2", ".keras", ".h5", ".hdf5", ".tflite")  # these are recognized by their contents
 _SAME = {
     ".prototxt": ".caffemodel",
     ".plan": ".engine",
@@ -114,6 +115,8 @@ def _other(path: Path) -> ModelError:
         suffix = ".params"
     if suffix in (".pt", ".pth"):  # before version 1.6 torch.save wrote no archive
         return ModelError(f"{path}: is a pickle of PyTorch or damaged; edged loads no pickles", hint=_PYTORCH)
+    if suffix in _WHOLE:
+        return ModelError(f"{path}: is cut off or damaged, or no {suffix} file", hint="save or copy it again")
     known = _OTHERS.get(_SAME.get(suffix, suffix))
     if known is None:
         return ModelError(f"{path}: is of no kind that edged imports", hint=f"name {_LIST}")

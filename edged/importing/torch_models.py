@@ -54,6 +54,7 @@ class ExportedProgram:
             raise failed(
                 f"{path}: torch cannot load it", e, f"save it with this version of torch: {_EXPORT}"
             ) from e
+        self._open = False  # whether a dimension is, in the file
         self.inputs = tuple(self._inputs(asked))
 
     def _inputs(self, asked: Asked) -> Iterator[TensorSpec]:
@@ -66,6 +67,7 @@ class ExportedProgram:
                         f"{self._path}: input '{node.name}' is no tensor", hint="export it with tensors alone"
                     )
                 dims = [d if isinstance(d, int) else None for d in value.shape]
+                self._open |= None in dims
                 yield resolve(str(self._path), node.name, dims, _numpy_dtype(value.dtype), asked)
 
     def run(self, feeds: Mapping[str, Array]) -> Sequence[Array]:
@@ -79,7 +81,11 @@ class ExportedProgram:
             raise MissingPackage("onnxscript", needed_by="torch's ONNX exporter", extra="import-torch") from e
         try:
             with _quiet():
-                made = torch.onnx.export(self._program, dynamo=True, opset_version=_OPSET, verbose=False)
+                program = self._program
+                if self._open:  # the exporter stumbles over open sizes, and edged runs one
+                    example = tuple(torch.from_numpy(np.zeros(t.shape, t.dtype)) for t in self.inputs)
+                    program = torch.export.export(self._module, example)
+                made = torch.onnx.export(program, dynamo=True, opset_version=_OPSET, verbose=False)
                 made.save(str(file))
         except Exception as e:  # of torch's exporter, which has many
             raise failed(

