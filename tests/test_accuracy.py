@@ -15,12 +15,13 @@ import pytest
 from edged import registry
 from edged.devices.cpu import CpuDevice
 from edged.engines.onnxruntime import OnnxRuntimeEngine
+from edged.evaluation.boxes import Found as Scored
 from edged.frames import Frame, FrameSpec, PixelFormat
 from edged.interfaces import Preprocess
 from edged.memory import Slots, Want
 from edged.models.load import load_model
 from edged.parsers.base import Parsed
-from tests.coco import Labelled, mean_average_precision, read_pictures
+from tests.coco import mean_average_precision, read_pictures
 from tests.reference import U8, Found, Reference, read_frames
 
 PERSON = 0
@@ -182,5 +183,5 @@ def test_photographs_give_the_map_of_the_reference(shared: Path, yolox: Path, tm
     assert abs(reached - expected) <= 0.002, f"mAP50-95 {reached:.4f}, the reference has {expected:.4f}"
 
 
-def labelled(found: Found) -> Labelled:
-    return Labelled(found.boxes, found.class_ids, found.scores)
+def labelled(found: Found) -> Scored:
+    return Scored(found.boxes, found.class_ids, found.scores)
