@@ -33,10 +33,7 @@ ONNX_NAME, LABELS_NAME = "model.onnx", "labels.txt"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the user said; None or empty: not said. `input` holds [input] keys, `shapes` those of --shape.
-
-    `origin`: what `onnx` was made of, where it was imported.
-    """
+    """What the user said; None or empty: not said. `input` holds [input] keys, `origin` what `onnx` was made of."""
 
     onnx: Path
     directory: Path
