@@ -26,7 +26,7 @@ from edged.units import Report, Unit
 from edged.views import WHOLE, View
 
 # Between two looks at a job that may be done, where only looking tells: a frame that comes meanwhile ends the wait.
-LOOK_S = 0.0001
+LOOK_S, MOST_LOOK_S = 0.0001, 0.005
 # Of graphs, the first of a pipeline's jobs and one in so many are timed on the device: events cost as much time of the
 # processor as all else that is done for a job, the launch left aside.
 TIMED_EVERY = 4
@@ -233,7 +233,10 @@ class Runner(Unit):
         """Until a frame comes (late, it would find the device idle) or half of what `job` still needs is over."""
         left_ns = (job.launched_ns + self._usual_ns - time.monotonic_ns()) // 2
         with self._bell.condition:
-            self._bell.condition.wait_for(self._any_ready_locked, max(LOOK_S, left_ns / 1e9))
+            # bounded: after one stall what is usual is too much for a while
+            self._bell.condition.wait_for(
+                self._any_ready_locked, min(max(LOOK_S, left_ns / 1e9), MOST_LOOK_S)
+            )
 
     def _take(self) -> Job | None:
         """The freshest frame of the pipeline that was served longest ago, by whichever instance of the model.
