@@ -184,14 +184,14 @@ class SourceUnit(Unit):
     def _settle(self) -> Slots:
         """The slots, with every way bound. What fits from before stays as it is."""
         plan = self.plan()
+        kept = {(w.pipeline, w.runner) for w in self._ways}
+        for way in self._bound:
+            if (way.pipeline, way.runner) not in kept:
+                way.runner.unfit(way.pipeline)  # before its memory goes
         for owner, region in self.regions.items():
             other_way = owner != self.name and self._bound is not self._ways
             if other_way or region.wants != tuple(plan.get(owner, ())):
                 region.close()
-        kept = {(w.pipeline, w.runner) for w in self._ways}
-        for way in self._bound:
-            if (way.pipeline, way.runner) not in kept:
-                way.runner.unfit(way.pipeline)
         fresh = self.allocate(plan)
         if self._bound is not self._ways or fresh:
             for way in self._ways:
