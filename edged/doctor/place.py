@@ -13,6 +13,7 @@ from edged.engines.choose import PLAN_ENGINES
 from edged.engines.tensorrt_library import library
 from edged.errors import ConfigError, EdgedError, MissingPackage
 from edged.models.plans import PlanStore
+from edged.models.state import DEFAULT
 from edged.sources._v4l2_device import SYSTEM, Kernel
 
 
@@ -28,7 +29,7 @@ class Place:
     root: Path = Path("/")
     config: Config | None = None
     config_error: ConfigError | None = None
-    state_dir: Path = Path("/var/lib/edged")
+    state_dir: Path = Path(DEFAULT)
     quick: bool = False
     kernel: Kernel = field(default=SYSTEM)
 
