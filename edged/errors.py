@@ -37,6 +37,8 @@ class ExitCode(IntEnum):
     DRAIN_TIMEOUT = 10  # a unit did not stop within 5 s of the request
     DEVICE_LOST = 11  # a GPU fault that only a new process gets over
     UNFIT = 12  # edged doctor: something failed
+    REFUSED = 13  # a running daemon did not carry out a request
+    UNREACHABLE = 14  # no daemon answers on the control socket
 
 
 class EdgedError(Exception):

@@ -24,6 +24,8 @@ OPTIONAL = (
     "pycuda",
     "nvtx",
     "systemd",
+    "aiohttp",
+    "prometheus_client",
 )
 
 # From the bottom up: a module imports from its own layer and those below it. A package stands for its modules.
@@ -59,8 +61,10 @@ LAYERS = (
         "edged.board",
         "edged.observed",
         "edged.announcer",
+        "edged.steering",
         "edged.assembly",
         "edged.process",
+        "edged.desk",
         "edged.daemon",
     ),
     ("edged.build",),

@@ -13,6 +13,7 @@ from typing import Any
 
 from edged.config.schema import (
     Backend,
+    ControlConfig,
     DeviceConfig,
     ModelConfig,
     PipelineConfig,
@@ -33,6 +34,7 @@ class Draft:
     data: Mapping[str, Any]
     device: DeviceConfig = field(default_factory=DeviceConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    control: ControlConfig = field(default_factory=ControlConfig)
     models: dict[str, ModelConfig] = field(default_factory=dict)
     sources: dict[str, Backend] = field(default_factory=dict)
     sinks: dict[str, Backend] = field(default_factory=dict)

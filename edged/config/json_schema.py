@@ -10,6 +10,7 @@ from edged import registry
 from edged.config.backends import AUTO_OPTIONS, options_type, own_keys
 from edged.config.quantities import SIZE_PATTERN
 from edged.config.schema import (
+    ControlConfig,
     DeliverConfig,
     DeviceConfig,
     DewarpOptions,
@@ -34,6 +35,7 @@ def json_schema() -> Json:
     }
     tables = (
         DeviceConfig,
+        ControlConfig,
         RuntimeConfig,
         ModelConfig,
         PipelineConfig,
@@ -85,6 +87,7 @@ def json_schema() -> Json:
             "schema": {"const": 1, "default": 1, "description": "version of this format"},
             "device": ref[DeviceConfig],
             "runtime": ref[RuntimeConfig],
+            "control": ref[ControlConfig],
             **{k: _named(v) for k, v in entries.items()},
         },
         "required": ["pipelines"],

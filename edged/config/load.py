@@ -20,6 +20,7 @@ from edged.config import backends, check, rates, views, walk
 from edged.config.check import Draft
 from edged.config.schema import (
     Config,
+    ControlConfig,
     DeviceConfig,
     ModelConfig,
     PipelineConfig,
@@ -126,10 +127,15 @@ def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | Non
     """As `loads`, of plain values (parsed TOML or JSON)."""
     base = Path(os.path.abspath(base or "."))
     problems: Problems = []
-    unknown_keys(data, ("schema", "device", "runtime", *_GROUPS), "", problems)
+    unknown_keys(data, ("schema", "device", "runtime", "control", *_GROUPS), "", problems)
     walk.convert(data.get("schema", 1), msgspec.inspect.type_info(Literal[1]), "schema", problems)
     draft = Draft(data)
-    draft.runtime = _runtime(data, base, problems)
+    draft.runtime = _with_path(
+        _section(data, "runtime", RuntimeConfig(), problems), "state_dir", "runtime", base, problems
+    )
+    draft.control = _with_path(
+        _section(data, "control", ControlConfig(), problems), "socket", "control", base, problems
+    )
     draft.device = _section(data, "device", DeviceConfig(), problems)
     if "id" not in _tables(data, "device", []):
         draft.device = DeviceConfig(id=_host())
@@ -155,6 +161,7 @@ def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | Non
         file=file,
         device=draft.device,
         runtime=draft.runtime,
+        control=draft.control,
         models=draft.models,
         sources=draft.sources,
         sinks=draft.sinks,
@@ -172,15 +179,15 @@ def _host() -> str:
     return re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9_.-]+", "-", socket.gethostname()).strip("-")[:64] or "edged"
 
 
-def _runtime(data: Mapping[str, Any], base: Path, problems: Problems) -> RuntimeConfig:
-    runtime = _section(data, "runtime", RuntimeConfig(), problems)
-    if not runtime.state_dir:
-        return runtime
-    paths = backends.absolute({"state_dir": runtime.state_dir}, ("state_dir",), "runtime", base, problems)
-    return msgspec.structs.replace(runtime, state_dir=paths["state_dir"])
-
-
 _T = TypeVar("_T", bound=msgspec.Struct)
+
+
+def _with_path(table: _T, key: str, where: str, base: Path, problems: Problems) -> _T:
+    """With the path of that key absolute; "" stays."""
+    path = getattr(table, key)
+    if not path:
+        return table
+    return msgspec.structs.replace(table, **backends.absolute({key: path}, (key,), where, base, problems))
 
 
 def _section(data: Mapping[str, Any], key: str, default: _T, problems: Problems) -> _T:

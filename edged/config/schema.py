@@ -54,6 +54,22 @@ class RuntimeConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
     state_dir: str = ""
 
 
+class ControlConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[control]: the API that a running daemon is steered by, on a Unix socket.
+
+    socket: its path; "" is control.sock in $RUNTIME_DIRECTORY (systemd sets it), else none. A socket that systemd
+        hands over (edged.socket) goes before it.
+    group: members may change things, besides root and the user that edged runs as.
+    health_port: also serve health and metrics, and nothing else, on this TCP port of the loopback interface.
+    confirm_s: a changed configuration whose pipelines are not healthy after so long is undone.
+    """
+
+    socket: str = ""
+    group: str = "edged"
+    health_port: Annotated[int, Meta(ge=1, le=65_535)] | None = None
+    confirm_s: Annotated[float, Meta(ge=1, le=600)] = 30.0
+
+
 class BatchConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[models.X.batch]: frames of several pipelines in one inference."""
 
@@ -209,6 +225,7 @@ class Config(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     file: str = ""
     device: DeviceConfig = DeviceConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+    control: ControlConfig = ControlConfig()
     models: Mapping[str, ModelConfig] = {}
     sources: Mapping[str, Backend] = {}
     sinks: Mapping[str, Backend] = {}

@@ -101,7 +101,7 @@ def _objects(value: Any) -> list[dict[str, Any]]:
                 {"roi": [0, 0, 8, 8], "dewarp": {"lens": "equirectangular", "size": [8, 8]}},
             )
         ),
-        {"control": {}},
+        {"control": {"confirm_s": 0}},
         {"schema": 2},
     ],
 )

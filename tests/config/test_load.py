@@ -111,8 +111,8 @@ def test_sizes_have_units() -> None:
     [
         ("modles = 1" + HEAD, "modles: unknown key; did you mean 'models'?"),
         (
-            HEAD + "[control]\nsocket = '/x'",
-            "control: is not in this version of edged; there is no control API yet",
+            HEAD + "[control]\nsockets = '/x'",
+            "control.sockets: unknown key; did you mean 'socket'?",
         ),
         (HEAD + "[runtime]\nstate_dir = 'http://x'", "runtime.state_dir: 'http://x' is a URL; "),
         (HEAD + "[runtime]\ndevice = 'gpu'", "runtime.device: 'gpu' is unknown; "),
