@@ -45,7 +45,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, default=0, metavar="N", help="of one operator; default: the cores there are")
     add("--no-run", action="store_true", help="run and load nothing")
     add("--all", action="store_true", help="every layer, not only those that matter most")
-    add("--state-dir", type=Path, metavar="DIR", default=state_dir(), help="where a model's plans are")
+    add(
+        "--state-dir",
+        type=Path,
+        metavar="DIR",
+        default=state_dir(),
+        help="the device's own plans, which it loads; default: $STATE_DIRECTORY, else /var/lib/edged",
+    )
     add("--model", type=Path, metavar="DIR", help="of a plan: the model it was built from")
     add("--json", action="store_true", help="print one JSON object, with every layer")
 
