@@ -27,7 +27,7 @@ def models(place: Place) -> Iterator[Outcome]:
             model = load_model(Path(entry.path))
             check_hash(model.file, model.sha256)
         except ConfigError as e:
-            yield from (failed(f"{name}: {e.file}: {p}", p.hint) for p in e.problems)
+            yield from (failed(f"{name}: {e.file}: {p.text}", p.hint) for p in e.problems)
         except EdgedError as e:
             yield failed(f"{name}: {e.message}", e.hint)
         else:

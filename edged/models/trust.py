@@ -41,7 +41,11 @@ def denied(path: Path, home: Path) -> PlanError:
             continue
         break
     me, other = _name(os.geteuid()), _name(owner)
-    return PlanError(f"{path}: permission denied for {me}: {at} belongs to {other}", hint=_give(home, other))
+    make = f"sudo install -d -m 0700 -o {me} {home}, or name another folder with --state-dir"
+    return PlanError(
+        f"{path}: permission denied for {me}: {at} belongs to {other}",
+        hint=make if at in home.parents else _give(home, other),
+    )
 
 
 def _give(home: Path, owner: str) -> str:

@@ -109,6 +109,15 @@ def test_a_store_of_another_user_is_told_with_its_owner(store: PlanStore, tmp_pa
 
 
 @needs_root
+def test_a_store_that_may_not_be_made_is_told_with_what_makes_it(tmp_path: Path) -> None:
+    reachable(tmp_path)
+    home = tmp_path / "absent"
+    said = as_nobody(lambda: PlanStore(home / "plans").work().__enter__())
+    assert f"permission denied for nobody: {tmp_path} belongs to root" in said
+    assert f"sudo install -d -m 0700 -o nobody {home}" in said
+
+
+@needs_root
 def test_auto_runs_onnx_runtime_where_the_store_may_not_be_read(store: PlanStore, tmp_path: Path) -> None:
     install(store, tmp_path)
     model = onnx_models.model_of(onnx_models.relu(tmp_path / "m.onnx"))
