@@ -51,7 +51,8 @@ def main(folder: Path, parent: int, timing: Path | None = None) -> int:
     except OSError as e:
         if e.errno is None:  # a library's own: a defect, and the log has where
             raise
-        where = os.fsencode(e.filename).decode(errors="replace") if isinstance(e.filename, str) else "a file"
+        name = e.filename if isinstance(e.filename, str) else str(folder)  # a write knows no name
+        where = os.fsencode(name).decode(errors="replace")
         failed = f"the builder cannot go on: {where}: {e.strerror}"
         tell(Failed(failed, remedy(e), int(EngineError.exit_code)))
     except MemoryError:

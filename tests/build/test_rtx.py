@@ -233,7 +233,7 @@ def test_a_disk_that_fills_up_under_the_builder_is_told(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == ExitCode.ENGINE, done.stderr
-    assert "the builder cannot go on: " in done.stderr
+    assert f"the builder cannot go on: {tmp_path}/state/plans/.work-" in done.stderr
     assert "File too large\n  remedy: make room there (df -h" in done.stderr
     assert left_behind(tmp_path / "state") == []
 
