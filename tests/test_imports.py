@@ -38,6 +38,7 @@ LAYERS = (
         "edged.tensors",
         "edged.messages",
         "edged.backoff",
+        "edged.children",
         "edged.config.schema",  # values alone
         "edged.views",
     ),
