@@ -244,6 +244,7 @@ def test_a_tensor_of_unknown_type_keeps_its_reader_in_fp32() -> None:
     nodes = [helper.make_node("Plugin", ["x"], ["p"], domain="own"), node("Mul", ["x", "p"], ["m"])]
     model = net([*nodes, node("Relu", ["m"], ["y"])])
     model.opset_import.append(helper.make_opsetid("own", 1))
+    model.graph.value_info.append(helper.make_tensor_value_info("m", TensorProto.FLOAT, DIMS))
     made = cast(model)
     assert made.nodes == 1
     assert next(n for n in made.model.graph.node if n.op_type == "Mul").input == ["x", "p"]
