@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,8 @@ def prepare(request: Request, half: bool, stage: Callable[[str], None]) -> Prepa
     if half:
         stage("cast")
         model = _cast(model, request, notes)
+    elif request.keep_fp32:
+        notes.append("--keep-fp32 changed nothing: TensorRT itself chooses each layer's precision")
     return Prepared(model, tuple(notes))
 
 
@@ -121,6 +125,7 @@ def _shapes(inputs: Sequence[TensorFacts], profile: Profile, which: int) -> dict
 
 def _cast(model: Any, request: Request, notes: list[str]) -> Any:
     feeds = _feeds(request)
+    _check_kept(model, request)
     decided = decide(model, largest_values(model, feeds), request.keep_fp32)
     notes.append(f"cast to FP16: {decided.nodes} nodes; {len(decided.kept)} stay in FP32 for their values")
     named = list(decided.kept.items())
@@ -145,6 +150,19 @@ def _cast(model: Any, request: Request, notes: list[str]) -> Any:
             hint="this is a fault of edged: please report it; meanwhile keep those nodes with --keep-fp32 'NAME*'",
         )
     return made
+
+
+def _check_kept(model: Any, request: Request) -> None:
+    """BuildError where a pattern of --keep-fp32 is of no node: it would keep nothing, unseen."""
+    names = [n.name for n in model.graph.node]
+    for pattern in request.keep_fp32:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            close = [f"did you mean '{n}'?" for n in get_close_matches(pattern, names, 1)]
+            gone = ["simplifying may have taken it: --no-simplify"] if request.simplify else []
+            raise BuildError(
+                f"{request.model}: --keep-fp32 '{pattern}' is the name of no node",
+                hint="; ".join([*close, "edged inspect DIR --all lists those of the file", *gone]),
+            )
 
 
 def _invalid(model: Any) -> str:

@@ -131,6 +131,14 @@ def test_an_invalid_cast_is_called_a_fault_of_edged(tmp_path: Path, monkeypatch:
     assert "fault of edged" in caught.value.hint
 
 
+@pytest.mark.parametrize(("pattern", "close"), [("NOSUCH*", ""), ("squash/", "did you mean 'squash'?")])
+def test_a_pattern_that_keeps_nothing_is_refused(tmp_path: Path, pattern: str, close: str) -> None:
+    with pytest.raises(BuildError, match="is the name of no node") as caught:
+        prepared(tmp_path / "m", scaled(), half=True, precision="fp16", keep_fp32=("scale", pattern))
+    assert caught.value.hint.startswith(close)
+    assert "edged inspect DIR --all" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [
