@@ -220,7 +220,7 @@ class _Plan:
         # all tensors of one parameter have one type; where that is not known of one, none may change
         bound = {p for _, p in inputs} & halvable - {p for name, p in inputs if name not in self.floats}
         made = {(name, p) for name, p in outputs if p in halvable and name in self.floats}
-        if node.op_type != "Cast" and any(p not in bound for _, p in made):
+        if any(p not in bound for _, p in made) and not (bound and _follows(node)) and node.op_type != "Cast":
             return Halves(set(), set())  # an attribute or a default says their type
         return Halves({name for name, p in inputs if p in bound}, {name for name, _ in made})
 
@@ -240,6 +240,11 @@ class _Plan:
         if finite.size <= _FEW and lost.size:
             return f"constant '{name}' is {lost.min():.3g}, which would become 0"
         return ""
+
+
+def _follows(node: Any) -> bool:
+    """Of the operators whose outputs have a type of their own, those where it is an input's unless it is said."""
+    return node.op_type == "DequantizeLinear" and not any(a.name == "output_dtype" for a in node.attribute)
 
 
 def _parameters(names: Sequence[str], formal: Sequence[Any]) -> list[tuple[str, str]]:

@@ -41,7 +41,7 @@ class Bench:
 
     @property
     def dla_state(self) -> Path:
-        """Of its own: the daemon takes the newest plan that fits, and is to run the one that was compared."""
+        """Of its own: the daemon is to run the plan that was compared, and no other that fits."""
         return self.folder / "state-dla"
 
     @property

@@ -164,6 +164,21 @@ def test_no_cast_comes_between_dequantize_and_its_layer() -> None:
     assert {makers[i].op_type for i in conv.input} == {"DequantizeLinear"}
 
 
+@pytest.mark.skipif(onnx.defs.onnx_opset_version() < 23, reason="this onnx has no opset 23")
+@pytest.mark.parametrize("said", [False, True])
+def test_dequantized_values_have_the_type_of_their_scale_unless_it_is_said(said: bool) -> None:
+    model = quantized()
+    model.opset_import[0].version = 23
+    for n in model.graph.node:
+        if said and n.op_type == "DequantizeLinear":
+            n.attribute.append(helper.make_attribute("output_dtype", TensorProto.FLOAT))
+    made = cast(model)
+    assert made.nodes == (3 if said else 6)
+    makers = {o: n for n in made.model.graph.node for o in n.output}
+    (conv,) = (n for n in made.model.graph.node if n.op_type == "Conv")
+    assert {makers[i].op_type for i in conv.input} == {"DequantizeLinear"}
+
+
 def test_an_operator_that_onnx_does_not_know_stays() -> None:
     model = net([helper.make_node("Plugin", ["x"], ["p"], domain="own"), node("Relu", ["p"], ["y"])])
     model.opset_import.append(helper.make_opsetid("own", 1))
