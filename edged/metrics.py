@@ -65,6 +65,7 @@ class Histogram:
 class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
     """offered = inferred + dropped + failed, once the pipeline is drained. `state`, `reason`: see health.py.
 
+    `dropped_at_start` of the `dropped` went before the first result, while the model was still warming up.
     `lost` are pictures the source missed before they were offered (no free slot, driver), `skipped` those that
     every, max_fps or a frame set left out: neither is offered nor dropped. `stages`:
     wait (capture to runner), infer (launch to completion: preprocess and engine), preprocess and engine
@@ -81,6 +82,7 @@ class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     offered: int
     dropped: int
+    dropped_at_start: int = 0
     inferred: int
     failed: int
     lost: int

@@ -115,6 +115,7 @@ class Pipeline:
         self._waiting: dict[int, tuple[Job, Parsed | None]] = {}
         self._tracker = None if config.track is None else Tracker(config.track)
         self._told_dropped = 0
+        self._dropped_at_start = 0
         self._started_ns = 0
         self._last_ns = 0
         self.last_result: tuple[int, Verdict] | None = None  # CLOCK_MONOTONIC ns, and what was thought of it
@@ -253,6 +254,8 @@ class Pipeline:
             job.frame, self.inferred, job.dropped - self._told_dropped, parsed, verdict
         )
         self._told_dropped = job.dropped
+        if not self.inferred:
+            self._dropped_at_start = self.mailbox.dropped
         message = Message(self._topic, "result", (result.session_id, self.name, result.seq), result)
         for offer in self._offers:
             offer(message)
@@ -306,6 +309,7 @@ class Pipeline:
                 state=self.state,
                 offered=self.mailbox.offered,
                 dropped=self.mailbox.dropped,
+                dropped_at_start=self._dropped_at_start if self.inferred else self.mailbox.dropped,
                 inferred=self.inferred,
                 failed=self.failed,
                 lost=self.lost,

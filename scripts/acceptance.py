@@ -40,10 +40,19 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--precision", choices=["fp32", "fp16", "best"], default="fp16")
     add("--age-ms", type=float, default=100.0, metavar="MS", help="age at p99 that is good enough (100)")
+    add(
+        "--max-drops",
+        type=float,
+        default=0.01,
+        metavar="X",
+        help="share of the frames, once the model is warm, that may be dropped (0.01)",
+    )
     add("--folder", type=Path, default=ROOT / ".acceptance", help="for all files (.acceptance)")
     args = parser.parse_args(argv)
     if args.seconds <= 0:
         parser.error("--seconds must be more than 0")
+    if not 0 <= args.max_drops <= 1:
+        parser.error("--max-drops must be from 0 to 1")
     return args
 
 
@@ -52,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder: Path = args.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     model = None if args.model is None else args.model.resolve()
-    bench = Bench(folder, args.seconds, args.precision, args.engine, args.age_ms, model=model)
+    bench = Bench(folder, args.seconds, args.precision, args.engine, args.age_ms, args.max_drops, model=model)
     rows: list[Row] = []
     for row in walk(STEPS, bench):
         print(f"==> {row.state}: {row.what}: {row.text}", flush=True)

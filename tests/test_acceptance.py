@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -62,9 +63,8 @@ def test_all_of_it_on_this_machine(
     directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "acceptance"
-    status = acceptance.main(
-        ["--seconds", "1", "--model", str(directory), "--folder", str(folder), "--age-ms", "1e4"]
-    )
+    words = ["--seconds", "1", "--age-ms", "1e4", "--max-drops", "1"]  # other tests run beside this one
+    status = acceptance.main([*words, "--model", str(directory), "--folder", str(folder)])
     out = capsys.readouterr().out
     (report,) = folder.glob("*.md")
     told = json.loads(report.with_suffix(".json").read_text())
@@ -133,6 +133,51 @@ def test_cameras_are_told_by_their_rungs(tmp_path: Path) -> None:
         ("canary", "skip"),
     ]
     assert b.cameras == ["/dev/video0", "/dev/video1"]
+
+
+@pytest.mark.parametrize(
+    ("dropped", "early", "inferred", "state"),
+    [
+        (90, 90, 910, "pass"),
+        (99, 90, 901, "pass"),
+        (110, 90, 890, "fail"),
+        (990, 0, 10, "fail"),
+        (10, 0, 1000, "fail"),  # the sum is not exact
+    ],
+)
+def test_frames_dropped_once_the_model_is_warm_are_limited(
+    dropped: int, early: int, inferred: int, state: str
+) -> None:
+    counts = {"offered": 1000, "dropped": dropped, "dropped_at_start": early, "inferred": inferred}
+    age = {"p50_ms": 1.0, "p99_ms": 1.0, "max_ms": 1.0}
+    pipeline = {**counts, "failed": 0, "lost": 0, "fps": 30.0, "stages": {"age": age}}
+    told = {
+        "pipelines": {"p": pipeline},
+        "models": {"m": {"facts": {}}},
+        "wall_s": 9.0,
+        "errors": [],
+    }
+    drops = next(r for r in steps._figures(Bench(Path(), 1.0), told) if r.what == "drops: p")
+    assert drops.state == state
+    assert f"{early} of the dropped while the model warmed up" in drops.text
+
+
+def test_the_plan_for_a_dla_is_none_that_the_daemon_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b = Bench(tmp_path, 1.0, engine="tensorrt", model=tmp_path / "m")
+    b.doctor = {"checks": [{"check": "gpu", "state": "pass", "text": "GPU 0: Orin"}]}
+    said: list[str] = []
+
+    def edged(*words: str, **_: object) -> subprocess.CompletedProcess[str]:
+        said.extend(words)
+        return subprocess.CompletedProcess(words, 0, '{"build_s": 1.0, "notes": []}\n', "")
+
+    monkeypatch.setattr(steps, "edged", edged)
+    assert [r.state for r in steps.dla(b)] == ["pass"]
+    state = Path(said[said.index("--state-dir") + 1])
+    assert tmp_path in state.parents
+    assert state != b.state
 
 
 def test_graphs() -> None:

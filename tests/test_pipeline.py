@@ -135,6 +135,30 @@ def test_results_leave_in_the_order_taken_however_they_finish(order: list[int], 
     assert rig.balanced()
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_went_before_the_first_result_is_told_apart(fails: bool) -> None:
+    rig = Rig()
+
+    def dropped() -> tuple[int, int]:
+        counts = rig.pipeline.counts()
+        return counts.dropped, counts.dropped_at_start
+
+    if fails:
+        rig.fail(rig.next(0))  # is no result
+    rig.offer(1, 2, 3)
+    job = rig.take()
+    assert job is not None
+    rig.offer(4, 5)
+    assert dropped() == (3, 3)
+    rig.finish(job)
+    rig.offer(6, 7)
+    assert dropped() == (5, 3)
+    job = rig.take()
+    assert job is not None
+    rig.finish(job)
+    assert dropped() == (5, 3)
+
+
 class TestRates:
     def test_skipped_frames_are_neither_offered_nor_dropped(self) -> None:
         rig = Rig(every=3)

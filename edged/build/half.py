@@ -1,13 +1,14 @@
 """An FP32 graph to FP16 by casting, with what FP16 cannot hold kept in FP32: for strongly typed networks.
 
 Whether an operator takes FP16, and at which of its inputs, is read from ONNX's own schemas. A node stays in FP32 whole
-or goes to FP16 whole; between the two stand casts. Inputs and outputs of the graph keep their types. The values of
-weights are rounded, never clamped: onnxconverter-common's float16 clamps them to 1e4, which is why it is not used.
+or goes to FP16 whole; between the two stand casts. One whose outputs do not take their type from its inputs (Constant,
+EyeLike with a dtype) stays. Inputs and outputs of the graph keep their types. The values of weights are rounded, never
+clamped: onnxconverter-common's float16 clamps them to 1e4, which is why it is not used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -162,6 +163,12 @@ class _Plan:
         self._largest, self._keep = largest, keep
         self._opsets = {o.domain or "ai.onnx": o.version for o in model.opset_import}
         self.weights = {w.name: w for w in model.graph.initializer}
+        self.weights |= {
+            n.output[0]: a.t
+            for n in model.graph.node
+            for a in n.attribute
+            if n.op_type == "Constant" and a.HasField("t")
+        }
         known = shape_inference.infer_shapes(model).graph
         self.floats = {
             v.name
@@ -181,7 +188,7 @@ class _Plan:
         if node.op_type == "DequantizeLinear" and not takes:
             self._unquantized.update(node.output)
         if not takes or any(True for _ in _subgraphs(node)) or any(a.type == 4 for a in node.attribute):
-            return False  # an attribute of type 4 is a tensor: a constant's value
+            return False  # an attribute of type 4 is a tensor, which has a type of its own
         if self._unquantized & set(node.input):
             return False  # a cast between would hide the pair from TensorRT
         if self._captured & set(node.output):
@@ -208,18 +215,14 @@ class _Plan:
         except defs.SchemaError:  # a plugin or a function of the file
             return Halves(set(), set())
         allowed = {t.type_param_str: t.allowed_type_strs for t in schema.type_constraints}
-
-        def some(names: Any, formal: Any) -> set[str]:
-            """The last formal parameter may stand for any number of tensors."""
-            return {
-                name
-                for i, name in enumerate(names)
-                if name in self.floats
-                and formal
-                and "tensor(float16)" in allowed.get(formal[min(i, len(formal) - 1)].type_str, ())
-            }
-
-        return Halves(some(node.input, schema.inputs), some(node.output, schema.outputs))
+        halvable = {p for p, types in allowed.items() if "tensor(float16)" in types}
+        inputs, outputs = _parameters(node.input, schema.inputs), _parameters(node.output, schema.outputs)
+        # all tensors of one parameter have one type; where that is not known of one, none may change
+        bound = {p for _, p in inputs} & halvable - {p for name, p in inputs if name not in self.floats}
+        made = {(name, p) for name, p in outputs if p in halvable and name in self.floats}
+        if any(p not in bound for _, p in made) and not (bound and _follows(node)) and node.op_type != "Cast":
+            return Halves(set(), set())  # an attribute or a default says their type
+        return Halves({name for name, p in inputs if p in bound}, {name for name, _ in made})
 
     def _too_much(self, name: str) -> str:
         """Why FP16 cannot hold the tensor, or nothing."""
@@ -237,6 +240,18 @@ class _Plan:
         if finite.size <= _FEW and lost.size:
             return f"constant '{name}' is {lost.min():.3g}, which would become 0"
         return ""
+
+
+def _follows(node: Any) -> bool:
+    """Of the operators whose outputs have a type of their own, those where it is an input's unless it is said."""
+    return node.op_type == "DequantizeLinear" and not any(a.name == "output_dtype" for a in node.attribute)
+
+
+def _parameters(names: Sequence[str], formal: Sequence[Any]) -> list[tuple[str, str]]:
+    """Each tensor of a node with its type parameter. The last formal one may stand for any number of tensors."""
+    return [
+        (name, formal[min(i, len(formal) - 1)].type_str) for i, name in enumerate(names) if name and formal
+    ]
 
 
 def _retype(node: Any) -> None:

@@ -23,6 +23,9 @@ from edged.tensors import ImageInput
 Feeds = dict[str, npt.NDArray[Any]]
 
 LEAST_COSINE = 0.99
+# Two FP32 graphs are the same where all but a few values are as close as other orders of summing make them; an index of
+# a class may flip where two classes are equally likely.
+_RELATIVE, _OF_GREATEST, _FEW = 1e-3, 1e-5, 1e-3
 _SEED = 20
 _PICTURES = 16  # of a folder
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -125,17 +128,29 @@ def _session(model: bytes | str) -> Any:
     try:
         import onnxruntime as ort
     except ImportError as e:
-        raise MissingPackage("onnxruntime", needed_by="casting to FP16", extra="build") from e
+        raise MissingPackage("onnxruntime", needed_by="edged model build", extra="build") from e
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # the pipelines have the other cores
     options.log_severity_level = 4
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as e:  # its exceptions have no common base
-        raise BuildError(
-            f"ONNX Runtime cannot run the graph to look for overflows: {' '.join(str(e).split())[:300]}",
-            hint="build it with --precision fp32",
-        ) from e
+        raise _not_run("load", e) from e
+
+
+def _run(session: Any, feed: Feeds) -> list[npt.NDArray[Any]]:
+    try:
+        found: list[npt.NDArray[Any]] = session.run(None, feed)
+    except Exception as e:  # its exceptions have no common base
+        raise _not_run("run", e) from e
+    return found
+
+
+def _not_run(what: str, e: Exception) -> BuildError:
+    return BuildError(
+        f"ONNX Runtime cannot {what} the graph: {' '.join(str(e).split())[:300]}",
+        hint="to cast it, it must run there: build it with --precision fp32",
+    )
 
 
 def largest_values(model: Any, feeds: Sequence[Feeds]) -> dict[str, float]:
@@ -161,7 +176,7 @@ def largest_values(model: Any, feeds: Sequence[Feeds]) -> dict[str, float]:
     found = dict.fromkeys(made, 0.0)
     session = _session(copy.SerializeToString()) if made else None
     for feed in feeds:
-        for name, seen in zip(made, session.run(None, feed) if session else (), strict=True):
+        for name, seen in zip(made, _run(session, feed) if session else (), strict=True):
             found[name] = max(found[name], float(seen))
         for name, value in feed.items():
             found[name] = max(found.get(name, 0.0), float(np.abs(value.astype(np.float64)).max(initial=0.0)))
@@ -172,7 +187,7 @@ def agreement(one: Any, other: Any, feeds: Sequence[Feeds]) -> list[Agreement]:
     """How the float outputs of two graphs (onnx.ModelProto) agree."""
     first, second = _session(one.SerializeToString()), _session(other.SerializeToString())
     names = [o.name for o in first.get_outputs()]
-    runs = [(first.run(None, f), second.run(None, f)) for f in feeds]
+    runs = [(_run(first, f), _run(second, f)) for f in feeds]
     found = []
     for i, name in enumerate(names):
         a, b = (np.concatenate([np.ravel(r[k][i]) for r in runs]).astype(np.float64) for k in (0, 1))
@@ -183,3 +198,30 @@ def agreement(one: Any, other: Any, feeds: Sequence[Feeds]) -> list[Agreement]:
         cosine = float(a @ b / both) if both else float(np.array_equal(a, b))
         found.append(Agreement(name, cosine, float(np.abs(a - b).max(initial=0.0)), finite))
     return found
+
+
+def difference(one: Any, other: Any, feeds: Sequence[Feeds]) -> str:
+    """How the outputs of two FP32 graphs (onnx.ModelProto) differ by more than rounding; nothing where they do not.
+
+    BuildError where ONNX Runtime cannot run one of them.
+    """
+    first, second = _session(one.SerializeToString()), _session(other.SerializeToString())
+    names = [o.name for o in first.get_outputs()]
+    for feed in feeds:
+        for name, a, b in zip(names, _run(first, feed), _run(second, feed), strict=True):
+            if why := _unlike(np.asarray(a), np.asarray(b)):
+                return f"output '{name}' {why}"
+    return ""
+
+
+def _unlike(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> str:
+    if (a.shape, a.dtype) != (b.shape, b.dtype):
+        return f"is {a.dtype}{list(a.shape)} and becomes {b.dtype}{list(b.shape)}"
+    if a.dtype.kind in "fiu":
+        one, other = b.astype(np.float64), a.astype(np.float64)
+        greatest = np.abs(other[np.isfinite(other)]).max(initial=0.0)
+        same = np.isclose(one, other, _RELATIVE, _OF_GREATEST * greatest, equal_nan=True)
+    else:
+        same = a == b
+    off = 1.0 - float(np.mean(same)) if same.size else 0.0
+    return f"has other values, {off:.1%} of them" if off > _FEW else ""

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from edged.build.events import Event, Finished, Phase, Step
+from edged.build.gpu import gpu_at_hand
 from edged.build.request import BuildError, Request
 from edged.engines.tensorrt_library import Library
 
 _REASONS = 3  # of TensorRT's messages in an error
+_OLDEST = 8.0  # Ampere: TensorRT-RTX builds for 7.5, too, in plans of their own
 # what the library says -> what to do about it; the first that fits
 _REMEDIES: tuple[tuple[tuple[str, ...], str], ...] = (
     (
-        ("within workspace limit", "insufficient workspace", "sufficient workspace"),
+        ("workspace limit", "sufficient workspace", "workspace size", "workspace memory"),
         "give the layers more memory: --workspace '2 GiB'",
     ),
     (
@@ -42,22 +44,25 @@ def is_weakly_typed(library: Library, request: Request) -> bool:
     return library.has("weak typing") and (request.precision == "best" or request.dla is not None)
 
 
-def check_capabilities(library: Library, request: Request) -> None:
-    """BuildError where the request names a GPU that TensorRT-RTX does not build for."""
-    known = library.module.ComputeCapability.__members__ if request.capabilities else {}
+def capabilities(library: Library, request: Request) -> tuple[str, ...]:
+    """The GPUs that TensorRT-RTX is to build for: those of the request, else all that it knows from 8.0 on.
+
+    BuildError where the request names one that it does not build for.
+    """
+    known = _known_capabilities(library)
     for capability in request.capabilities:
-        if _enumerated(capability) not in known:
-            numbered = (n[2:] for n in known if n.startswith("SM"))
-            there = ", ".join(f"{n[:-1]}.{n[-1]}" for n in numbered)
+        if capability not in known:
             raise BuildError(
                 f"{library} builds for no GPU of capability {capability}",
-                hint=f"it knows {there}; on a Jetson use --engine tensorrt",
+                hint=f"it knows {', '.join(known)}; on a Jetson use --engine tensorrt",
             )
+    return request.capabilities or tuple(c for c in known if float(c) >= _OLDEST)
 
 
-def _enumerated(capability: str) -> str:
-    """SM86 for "8.6"."""
-    return f"SM{capability.replace('.', '')}"
+def _known_capabilities(library: Library) -> dict[str, Any]:
+    """ComputeCapability.SM86 by "8.6", and so on; the enumeration has members that are no GPU's, too."""
+    members = library.module.ComputeCapability.__members__.items()
+    return {f"{n[2:-1]}.{n[-1]}": member for n, member in members if n[:2] == "SM" and n[2:].isdecimal()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,9 @@ class Building:
         trt, r = self._trt, self._request
         config = self._builder.create_builder_config()
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, r.workspace)
+        if r.engine == "tensorrt" and r.memory is not None and gpu_at_hand().integrated:
+            # what kernels are timed in comes out of the memory that the builder is held to
+            config.set_memory_pool_limit(trt.MemoryPoolType.TACTIC_DRAM, r.memory)
         config.profiling_verbosity = (
             trt.ProfilingVerbosity.DETAILED
         )  # for the inspector; costs bytes, no time
@@ -129,7 +137,7 @@ class Building:
             config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
         if r.dla is not None:
             self._to_dla(config, r.dla)
-        if r.capabilities:
+        if r.engine == "tensorrt-rtx":
             self._for_capabilities(config)
         if r.engine == "tensorrt":
             self._begin_with(config, cache)
@@ -169,10 +177,10 @@ class Building:
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
 
     def _for_capabilities(self, config: Any) -> None:
-        config.num_compute_capabilities = len(self._request.capabilities)
-        for i, capability in enumerate(self._request.capabilities):
-            known = self._trt.ComputeCapability.__members__
-            config.set_compute_capability(known[_enumerated(capability)], i)
+        known, wanted = _known_capabilities(self._library), capabilities(self._library, self._request)
+        config.num_compute_capabilities = len(wanted)
+        for i, capability in enumerate(wanted):
+            config.set_compute_capability(known[capability], i)
 
     def _add_profiles(self, config: Any) -> None:
         for number, shapes in enumerate(p for p in self._request.profiles if p):

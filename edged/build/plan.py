@@ -46,10 +46,15 @@ def build_plan(
 
 
 def last_build_s(request: Request, state: Path) -> float | None:
-    """Seconds that the newest plan of the same file, engine and precision took; None where there is none."""
+    """Seconds that the newest plan took of the same file, built in the same way; None where there is none."""
     plans = PlanStore(state / "plans").plans(request.onnx_sha256)
-    same = (p.sidecar for p in plans if p.sidecar.engine == request.engine)
-    return next((s.build_s for s in same if s.precision == request.precision), None)
+    return next((p.sidecar.build_s for p in plans if _is_same(request, p.sidecar)), None)
+
+
+def _is_same(request: Request, s: Sidecar) -> bool:
+    r = request
+    asked = (r.engine, r.precision, r.profiles, r.options, _compatible(r), r.capabilities or s.capabilities)
+    return asked == (s.engine, s.precision, s.profiles, s.options, s.compatible, s.capabilities)
 
 
 def _sidecar(request: Request, done: Done, plan: Path, build_s: float, note: str) -> Sidecar:

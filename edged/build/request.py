@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from edged.config.quantities import format_size
 from edged.errors import EngineError
 from edged.models.inspect import GraphFacts, TensorFacts, read_graph
 from edged.models.model import Model
@@ -15,9 +16,7 @@ from edged.models.reader import suggestion
 from edged.models.sidecar import Flavour, Precision, Profile, Range, Shape
 from edged.tensors import ImageInput
 
-# What a plan of TensorRT-RTX is for unless said: every kind of GPU that its runtime takes.
-RTX_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
-WORKSPACE = 1 << 30
+WORKSPACE, LEAST_WORKSPACE = 1 << 30, 1 << 20
 LEVELS = range(6)
 _OPTIONS = ("workspace", "level", "sparse", "dla", "simplify", "keep_fp32", "samples")
 
@@ -29,7 +28,8 @@ class BuildError(EngineError):
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One build, as the builder's process is told it. Sizes in bytes.
 
-    model: the directory, for messages. capabilities: GPUs to build for (TensorRT-RTX; TensorRT: the GPU at hand).
+    model: the directory, for messages. capabilities: GPUs to build for (TensorRT-RTX, none named: all from 8.0 on;
+    TensorRT: the GPU at hand).
     profiles: input -> (min, opt, max), each with every open input. workspace: what a layer may use on the GPU while it
     runs. level: the builder's optimization level, None: its own. dla: a core of the deep learning accelerator.
     keep_fp32: nodes (names, * for any text) that are not cast. samples: a folder of pictures to look for overflows
@@ -77,8 +77,6 @@ def make_request(model: Model, profiles: Sequence[Mapping[str, Range]] = (), **o
         profiles=tuple(_complete(graph, model, p) for p in profiles or ({},)),
         **options,
     )
-    if request.engine == "tensorrt-rtx" and not request.capabilities:
-        request = msgspec.structs.replace(request, capabilities=RTX_CAPABILITIES)
     problems = [*_engine_problems(request), *_shape_problems(request, graph, model)]
     if problems:
         raise BuildError(
@@ -108,6 +106,10 @@ def _engine_problems(request: Request) -> Iterator[str]:
         yield "TensorRT builds for the GPU at hand: --capability is for --engine tensorrt-rtx"
     if r.dla is not None and r.precision == "fp32":
         yield "a DLA computes in FP16: use --precision fp16"
+    if r.keep_fp32 and r.precision == "fp32":
+        yield "nothing is cast to FP16: --keep-fp32 is for --precision fp16"
+    if r.workspace < LEAST_WORKSPACE:
+        yield f"a workspace of {format_size(r.workspace)} leaves layers no memory to run in: --workspace '1 GiB'"
     if r.level is not None and r.level not in LEVELS:
         yield f"optimization level {r.level} is not from {LEVELS[0]} to {LEVELS[-1]}"
     if r.samples is not None and not Path(r.samples).is_dir():

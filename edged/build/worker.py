@@ -21,7 +21,7 @@ import msgspec
 
 from edged.build.events import Done, Event, Failed, Stage
 from edged.build.inspection import Inspected, inspect
-from edged.build.network import Building, check_capabilities, failure, is_weakly_typed
+from edged.build.network import Building, capabilities, failure, is_weakly_typed
 from edged.build.onnx_graph import prepare
 from edged.build.request import Request
 from edged.engines.tensorrt_library import Library, library
@@ -63,7 +63,7 @@ def main(folder: Path, parent: int, timing: Path | None = None) -> int:
 
 def _work(folder: Path, request: Request, timing: Path | None, tell: Callable[[Event], None]) -> Done:
     found = library(request.engine, build=True)
-    gpu, capabilities = _target(found, request)
+    gpu, built_for = _target(found, request)
     half = request.precision != "fp32" and not is_weakly_typed(found, request)
     prepared = prepare(request, half, lambda name: tell(Stage(name)))
     tell(Stage("parse"))
@@ -81,7 +81,7 @@ def _work(folder: Path, request: Request, timing: Path | None, tell: Callable[[E
     return Done(
         version=found.version,
         gpu=gpu,
-        capabilities=capabilities,
+        capabilities=built_for,
         activation_bytes=seen.activation_bytes,
         weight_bytes=seen.weight_bytes,
         layers=seen.layers or built.layers,
@@ -98,8 +98,7 @@ def cache_name(engine: str, version: str, gpu: str | None) -> str:
 def _target(found: Library, request: Request) -> tuple[str | None, tuple[str, ...]]:
     """The GPU's name and the capabilities that the plan is for. BuildError where TensorRT finds no GPU."""
     if request.engine == "tensorrt-rtx":
-        check_capabilities(found, request)
-        return None, request.capabilities
+        return None, capabilities(found, request)
     from edged.build.gpu import gpu_at_hand
 
     gpu = gpu_at_hand()

@@ -87,6 +87,13 @@ def _numbers(text: str) -> float | list[float]:
     return values[0] if len(values) == 1 else values
 
 
+def count_argument(text: str) -> int:
+    """A number from 1 on, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number from 1 on")
+    return int(text)
+
+
 def shape_argument(text: str) -> tuple[str, tuple[int, ...]]:
     """TENSOR=1,3,H,W, for argparse."""
     name, equals, dims = text.rpartition("=")

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from edged.cli._model_options import shape_argument
+from edged.cli._model_options import count_argument, shape_argument
 from edged.doctor.place import Place
 from edged.errors import EdgedError, ExitCode
 from edged.inspecting import show, tables
@@ -41,8 +41,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="of an input",
     )
     add("--device", choices=["cpu", "cuda"], default="cpu", help="where an ONNX file runs (cpu)")
-    add("--runs", type=int, default=10, metavar="N", help="how often, for the medians (10)")
-    add("--threads", type=int, default=0, metavar="N", help="of one operator; default: the cores there are")
+    add("--runs", type=count_argument, default=10, metavar="N", help="how often, for the medians (10)")
+    add(
+        "--threads",
+        type=count_argument,
+        default=0,
+        metavar="N",
+        help="of one operator; default: the cores there are",
+    )
     add("--no-run", action="store_true", help="run and load nothing")
     add("--all", action="store_true", help="every layer, not only those that matter most")
     add(

@@ -27,6 +27,7 @@ DESCRIPTION = (
     "TensorRT-RTX, whose builder needs no GPU. The plan goes to STATE/plans, whole or not at all; Ctrl-C, SIGTERM and "
     "SIGHUP leave nothing behind."
 )
+_MAX_DROP = 0.01
 _PART = 0.75  # of the memory that is available
 
 
@@ -84,7 +85,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--max-drop",
         type=drop,
         metavar="X",
-        default=0.01,
         help="with --evaluate: install no plan whose score is lower by more; default: 0.01, one point of mAP or top-1",
     )
     add(
@@ -125,9 +125,11 @@ def _build(args: argparse.Namespace) -> Plan:
     from edged.build.cap import available_memory
     from edged.build.plan import build_plan, last_build_s
     from edged.build.progress import bar, estimate
-    from edged.build.request import make_request
+    from edged.build.request import BuildError, make_request
     from edged.models.load import load_model
 
+    if args.max_drop is not None and args.evaluate is None:
+        raise BuildError("--max-drop: of what?", hint="name the pictures: --evaluate DATASET")
     memory = int(available_memory() * _PART) if args.memory is None else args.memory
     options: dict[str, Any] = {} if args.workspace is None else {"workspace": args.workspace}
     request = make_request(
@@ -165,7 +167,8 @@ def _gate(args: argparse.Namespace, console: Console) -> Gate:
         if not done:
             console.print(f"running the plan and the ONNX file on {of} pictures …")
 
-    return plan_gate(args.directory, args.evaluate, args.max_drop, args.engine, progress=say)
+    max_drop = _MAX_DROP if args.max_drop is None else args.max_drop
+    return plan_gate(args.directory, args.evaluate, max_drop, args.engine, progress=say)
 
 
 def _facts(plan: Plan) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edged.cli._model_options import count_argument
 from edged.errors import EdgedError, EngineError, ExitCode
 from edged.models.state import state_dir
 
@@ -25,6 +26,8 @@ DESCRIPTION = (
     "folder for each class: top-1 and top-5; without labels: how far the outputs agree with ONNX Runtime on the CPU, "
     "or with OTHER."
 )
+# what remedies call by its place in a configuration, and what it is here
+_OPTIONS = {'runtime.device = "cuda"': "--device cuda", "engine = 'onnxruntime'": "--engine onnxruntime"}
 _CLASSES = 12  # that the table shows, worst first
 
 
@@ -47,7 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="fail where the score is lower by more than X than that of OTHER (default: than that of ONNX Runtime on "
         "the CPU); 0.01 is one point of mAP or top-1",
     )
-    add("--limit", type=_count, metavar="N", help="so many pictures, taken evenly from all")
+    add("--limit", type=count_argument, metavar="N", help="so many pictures, taken evenly from all")
     add("--unlabelled", action="store_true", help="do not use the labels")
     add(
         "--state-dir",
@@ -63,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         evaluation, verdict = _evaluate(args)
     except EdgedError as e:
+        for key, option in _OPTIONS.items():
+            e.hint = e.hint.replace(key, option)
         if not args.json:
             raise
         print(json.dumps({"ok": False, "error": e.message, "hint": e.hint}))
@@ -188,9 +193,3 @@ def drop(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"'{text}' is no drop from 0 to 1 such as 0.01")
     return value
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number from 1 on")
-    return int(text)

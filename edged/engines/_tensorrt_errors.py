@@ -52,7 +52,8 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
         "build it on this device: " + _BUILD + " --version-compatible",
     ),
     (
-        r"(?i)out ?of ?memory|bad_alloc|failed to allocate|could not be allocated|resources",
+        r"(?i)out ?of ?memory|bad_alloc|failed to allocate|could not be allocated|"
+        r"(?:out of|insufficient) resources",
         "there is not enough memory",
         "free memory, raise runtime.memory_budget, or build the plan for smaller shapes",
     ),
@@ -67,7 +68,8 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
         "use a version of TensorRT that knows this GPU, or engine = 'onnxruntime'",
     ),
     (
-        r"(?i)truncat|unexpected end|size mismatch|plan.*size|read past|buffer.*too small|checksum|CRC",
+        r"(?i)truncat|unexpected end|size mismatch|serialization assertion [^)]*size|read past|buffer.*too small|"
+        r"checksum|\bcrc\b",
         "the plan is cut short or damaged",
         _BUILD,
     ),

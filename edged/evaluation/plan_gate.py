@@ -29,7 +29,6 @@ def plan_gate(
     max_drop: float,
     engine: str,
     *,
-    limit: int | None = None,
     progress: Progress = lambda done, of: None,
 ) -> Gate:
     """What `build_plan` calls with a plan of the model in `directory` before it installs it.
@@ -38,7 +37,7 @@ def plan_gate(
     plan is worst. All that can be known before a build of minutes is checked here: SourceError or ModelError for the
     dataset, PlanError where this machine cannot run such a plan.
     """
-    pictures = read_dataset(dataset).limited(limit)
+    pictures = read_dataset(dataset)
     check_task(pictures, load_model(directory))
     try:
         set_up(directory, engine, "cuda").device.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from edged.errors import ModelError
-from edged.models.files import unreadable
+from edged.models.files import open_file, unreadable
 
 Kind = Literal["exported-program", "torchscript", "saved-model", "keras", "tflite"]
 KINDS: dict[Kind, str] = {
@@ -68,7 +68,7 @@ def recognize(path: Path) -> Kind:
     if path.is_dir():
         return _folder(path)
     try:
-        with path.open("rb") as f:
+        with open_file(path) as f:
             start = f.read(8)
     except OSError as e:
         raise unreadable(path, e) from e

@@ -11,7 +11,7 @@ from typing import Any
 
 from edged.errors import EdgedError, MissingPackage, ModelError
 from edged.inspecting.count import multiply_adds
-from edged.models.inspect import ELEMENT_TYPES, dtype_of
+from edged.models.inspect import ELEMENT_TYPES, dtype_of, read_graph
 
 Shape = tuple[int, ...]
 _SMALL = 1024  # bytes of a weight: shapes and indices, which decide the shapes of what follows
@@ -66,6 +66,7 @@ class Graph:
 
 def read_layers(path: Path, shapes: Mapping[str, Shape]) -> Graph:
     """`shapes` of inputs, where the file leaves them open or others are wanted. ModelError for what is no ONNX file."""
+    read_graph(path)  # says what a whole file has; onnx reads an empty one without complaint
     try:
         import onnx
     except ImportError as e:

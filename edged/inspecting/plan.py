@@ -10,7 +10,7 @@ from typing import Any
 from edged.doctor.child import ask
 from edged.doctor.place import Place
 from edged.errors import EdgedError
-from edged.models.files import unreadable
+from edged.models.files import open_file, unreadable
 from edged.models.plans import PLAN, PlanStore
 from edged.models.sidecar import MAGIC, NAMES, Sidecar, header, same_version
 
@@ -47,7 +47,7 @@ class PlanReport:
 def is_plan(path: Path) -> bool:
     """By its first bytes."""
     try:
-        with path.open("rb") as f:
+        with open_file(path) as f:
             return f.read(4) in MAGIC
     except OSError as e:
         raise unreadable(path, e) from e

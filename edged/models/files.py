@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import stat
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from edged.errors import ModelError
 
@@ -14,12 +18,21 @@ def sha256_of(path: Path) -> str:
     """Hex sha256 of a file, read in chunks. ModelError when it cannot be read."""
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as f:
+        with open_file(path) as f:
             while chunk := f.read(CHUNK):
                 digest.update(chunk)
     except OSError as e:
         raise unreadable(path, e) from e
     return digest.hexdigest()
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file to read. OSError also for what is none: of a FIFO reading would wait for ever."""
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise OSError(errno.EINVAL, "it is a directory, a FIFO or a device", str(path))
+    return os.fdopen(number, "rb")
 
 
 def unreadable(path: Path, e: OSError) -> ModelError:

@@ -7,6 +7,7 @@ skipped where they lie; the file is mapped, not read.
 from __future__ import annotations
 
 import mmap
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import numpy as np
 
 from edged.errors import ModelError
 from edged.models import protobuf as pb
-from edged.models.files import unreadable
+from edged.models.files import open_file, unreadable
 
 Dim = int | str  # a name (or "?") where the graph leaves the dimension open
 
@@ -83,8 +84,8 @@ class GraphFacts:
 def read_graph(path: Path) -> GraphFacts:
     """The facts of the ONNX file `path`. ModelError for anything that is no whole ONNX file."""
     try:
-        with path.open("rb") as f:
-            if not path.stat().st_size:
+        with open_file(path) as f:
+            if not os.fstat(f.fileno()).st_size:
                 raise not_onnx(path, "the file is empty")
             mapped = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as e:

@@ -25,6 +25,7 @@ class Bench:
     precision: str = "fp16"
     engine: str = ""  # "": the first that has a builder here
     age_ms: float = 100.0
+    max_drops: float = 0.01
     root: Path = Path("/")
 
     model: Path | None = None
@@ -37,6 +38,11 @@ class Bench:
     @property
     def state(self) -> Path:
         return self.folder / "state"
+
+    @property
+    def dla_state(self) -> Path:
+        """Of its own: the daemon is to run the plan that was compared, and no other that fits."""
+        return self.folder / "state-dla"
 
     @property
     def gpu(self) -> str:

@@ -77,7 +77,7 @@ class FakeTensorRt:
         flags = [*_FLAGS, "FP16", "INT8"] if major < 11 else _FLAGS
         self.BuilderFlag = _enum("BuilderFlag", flags)
         self.NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=1)
-        self.MemoryPoolType = _enum("MemoryPoolType", ["WORKSPACE"])
+        self.MemoryPoolType = _enum("MemoryPoolType", ["WORKSPACE", "TACTIC_DRAM"])
         self.ProfilingVerbosity = _enum("ProfilingVerbosity", ["DETAILED"])
         self.HardwareCompatibilityLevel = _enum("HardwareCompatibilityLevel", ["AMPERE_PLUS"])
         self.DeviceType = _enum("DeviceType", ["GPU", "DLA"])

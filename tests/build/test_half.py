@@ -165,6 +165,21 @@ def test_no_cast_comes_between_dequantize_and_its_layer() -> None:
     assert {makers[i].op_type for i in conv.input} == {"DequantizeLinear"}
 
 
+@pytest.mark.skipif(onnx.defs.onnx_opset_version() < 23, reason="this onnx has no opset 23")
+@pytest.mark.parametrize("said", [False, True])
+def test_dequantized_values_have_the_type_of_their_scale_unless_it_is_said(said: bool) -> None:
+    model = quantized()
+    model.opset_import[0].version = 23
+    for n in model.graph.node:
+        if said and n.op_type == "DequantizeLinear":
+            n.attribute.append(helper.make_attribute("output_dtype", TensorProto.FLOAT))
+    made = cast(model)
+    assert made.nodes == (3 if said else 6)
+    makers = {o: n for n in made.model.graph.node for o in n.output}
+    (conv,) = (n for n in made.model.graph.node if n.op_type == "Conv")
+    assert {makers[i].op_type for i in conv.input} == {"DequantizeLinear"}
+
+
 def test_an_operator_that_onnx_does_not_know_stays() -> None:
     model = net([helper.make_node("Plugin", ["x"], ["p"], domain="own"), node("Relu", ["p"], ["y"])])
     model.opset_import.append(helper.make_opsetid("own", 1))
@@ -181,6 +196,74 @@ def test_what_fp16_costs_is_seen_on_a_cpu() -> None:
     (seen,) = agreement(model, rounded(model, decide(model, {})), feeds())
     assert seen.finite
     assert seen.difference > 1
+
+
+def float_tensor(name: str, value: float) -> Any:
+    return helper.make_tensor(name, TensorProto.FLOAT, [1], [value])
+
+
+# operators whose output is FP32 because an attribute or a default says so, whatever their inputs are
+TYPED: dict[str, Any] = {
+    "value_float": lambda out: [node("Constant", [], [out], value_float=0.5)],
+    "value_floats": lambda out: [node("Constant", [], [out], value_floats=[0.5] * 6)],
+    "a tensor": lambda out: [node("Constant", [], [out], value=float_tensor("k", 0.5))],
+    "a default": lambda out: [node("ConstantOfShape", ["dims"], [out])],
+    "a shape's": lambda out: [
+        node("Shape", ["x"], [f"{out}s"]),
+        node("ConstantOfShape", [f"{out}s"], [out], value=float_tensor("k", 2.0)),
+    ],
+    "like, typed": lambda out: [node("RandomUniformLike", ["x"], [out], dtype=TensorProto.FLOAT, seed=1.0)],
+    "like": lambda out: [node("RandomUniformLike", ["x"], [out], seed=1.0)],
+    "eye, typed": lambda out: [node("EyeLike", ["flat"], [out], dtype=TensorProto.FLOAT)],
+    "eye": lambda out: [node("EyeLike", ["flat"], [out])],
+    "random": lambda out: [node("RandomNormal", [], [out], shape=[1, 3, 4, 6], seed=1.0)],
+    "Range": lambda out: [node("Range", ["from", "to", "by"], [out])],
+    "CastLike": lambda out: [node("CastLike", ["flat_i", "flat"], [out])],
+}
+
+
+@given(st.lists(st.sampled_from(sorted(TYPED)), min_size=1, max_size=5), st.booleans())
+@examples(30)
+def test_types_that_come_from_no_input_are_kept(kinds: list[str], ends: bool) -> None:
+    """Each is added to what came before: the sum must be of one type. `ends`: one of them is an output, too."""
+    nodes, last = [], "x"
+    for i, kind in enumerate(kinds):
+        nodes += [*TYPED[kind](f"k{i}"), node("Add", [last, f"k{i}"], [f"a{i}"])]
+        last = f"a{i}"
+    nodes.append(node("Relu", [last], ["y"]))
+    weights = {
+        "dims": np.array([1, 3, 4, 6]),
+        "flat": np.zeros((4, 6), np.float32),
+        "flat_i": np.ones((4, 6), np.int32),
+        "from": np.float32(0),
+        "to": np.float32(6),
+        "by": np.float32(1),
+    }
+    model = net(nodes, weights=weights)
+    if ends:
+        known = onnx.shape_inference.infer_shapes(model).graph.value_info
+        model.graph.output.append(next(v for v in known if v.name == "k0"))
+    onnx.checker.check_model(model, full_check=True)
+    assert cast(model).nodes >= len(kinds)  # the sums at least
+
+
+def test_a_constant_node_that_would_become_zero_stays() -> None:
+    nodes = [
+        node("Constant", [], ["eps"], value=float_tensor("eps", 1e-12)),
+        node("Add", ["x", "eps"], ["a"], name="guard"),
+        node("Relu", ["a"], ["y"]),
+    ]
+    assert halved(net(nodes)).kept == {"guard": "constant 'eps' is 1e-12, which would become 0"}
+
+
+def test_a_tensor_of_unknown_type_keeps_its_reader_in_fp32() -> None:
+    nodes = [helper.make_node("Plugin", ["x"], ["p"], domain="own"), node("Mul", ["x", "p"], ["m"])]
+    model = net([*nodes, node("Relu", ["m"], ["y"])])
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    model.graph.value_info.append(helper.make_tensor_value_info("m", TensorProto.FLOAT, DIMS))
+    made = cast(model)
+    assert made.nodes == 1
+    assert next(n for n in made.model.graph.node if n.op_type == "Mul").input == ["x", "p"]
 
 
 UNARY = ("Relu", "Sigmoid", "Abs", "Neg", "Tanh", "Softplus", "Identity", "Floor")

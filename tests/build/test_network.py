@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from edged.build.events import Event, Finished, Phase, Step
-from edged.build.network import Building, Built, is_weakly_typed
+from edged.build.gpu import Gpu
+from edged.build.network import Building, Built, capabilities, is_weakly_typed
 from edged.build.request import BuildError, Request
+from edged.engines.tensorrt_library import Library
 from tests.build.builder_fake import FakeTensorRt
 from tests.build.made import directory, relu, request_for
 
@@ -94,6 +98,31 @@ def test_a_dla_gets_what_it_can_run(asked: Request) -> None:
         built(FakeTensorRt(10), asked, dla=2)
 
 
+@pytest.mark.parametrize(
+    ("memory", "integrated", "tactics"),
+    [(1 << 30, True, 1 << 30), (1 << 30, False, None), (None, True, None)],
+)
+def test_kernels_are_timed_within_the_builders_memory_where_the_gpu_has_none_of_its_own(
+    asked: Request, monkeypatch: pytest.MonkeyPatch, memory: int | None, integrated: bool, tactics: int | None
+) -> None:
+    monkeypatch.setattr("edged.build.network.gpu_at_hand", lambda: Gpu("Orin", "8.7", integrated))
+    trt = FakeTensorRt(10)
+    built(trt, asked, memory=memory)
+    assert trt.config.pools.get("TACTIC_DRAM") == tactics
+
+
+def test_rtx_builds_for_all_gpus_from_8_on_unless_said(tmp_path: Path) -> None:
+    names = ["NONE", "CURRENT", "SM75", "SM80", "SM121"]
+    library = SimpleNamespace(module=SimpleNamespace(ComputeCapability=Enum("ComputeCapability", names)))
+    folder = directory(tmp_path / "tiny", relu())
+    said = {(): ("8.0", "12.1"), ("7.5",): ("7.5",)}
+    for asked, wanted in said.items():
+        assert capabilities(cast(Library, library), request_for(folder, capabilities=asked)) == wanted
+    with pytest.raises(BuildError, match=r"builds for no GPU of capability 8\.7") as caught:
+        capabilities(cast(Library, library), request_for(folder, capabilities=("8.7",)))
+    assert "it knows 7.5, 8.0, 12.1;" in caught.value.hint
+
+
 def test_the_timing_cache_of_the_last_build_goes_in_and_a_new_one_comes_out(asked: Request) -> None:
     assert built(FakeTensorRt(11), asked, b"before")[2] == b"before+"
 
@@ -131,6 +160,8 @@ def test_the_monitor_feeds_events(asked: Request) -> None:
         ("Could not find any implementation for node a due to insufficient workspace", "--workspace"),
         ("CUDA driver version is insufficient for CUDA runtime version", "build where the GPU"),
         ("Unable to load library: libnvinfer_lean.so.10", "lean runtime library"),
+        ("Try increasing the workspace size with IBuilderConfig::setMemoryPoolLimit().", "--workspace"),
+        ("insufficient memory on requested size of 8 detected: increase the workspace memory", "--workspace"),
         ("Could not find any implementation for node {ForeignNode[a]}", "edged model show"),
     ],
 )

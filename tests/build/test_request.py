@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edged.build.request import RTX_CAPABILITIES, BuildError, Request
+from edged.build.request import BuildError, Request
 from tests.build.made import directory, relu, request_for
 
 ONE = (1, 3, 4, 6)
@@ -72,6 +72,9 @@ def test_all_problems_are_told_at_once_and_of_several_profiles_which(dynamic: Pa
         ({"dla": 0, "precision": "fp16"}, "TensorRT-RTX has no DLA"),
         ({"engine": "tensorrt", "capabilities": ("8.7",)}, "TensorRT builds for the GPU at hand"),
         ({"engine": "tensorrt", "dla": 0, "precision": "fp32"}, "a DLA computes in FP16"),
+        ({"workspace": 0}, "a workspace of .* leaves layers no memory"),
+        ({"workspace": 4096}, "a workspace of .* leaves layers no memory"),
+        ({"keep_fp32": ("a*",)}, "--keep-fp32 is for --precision fp16"),
         ({"level": 6}, "optimization level 6 is not from 0 to 5"),
         ({"samples": "/none"}, "'/none' is no folder of pictures"),
     ],
@@ -85,10 +88,6 @@ def test_a_dla_runs_one_shape(dynamic: Path) -> None:
     wide = {"x": (ONE, ONE, (2, 3, 4, 6))}
     with pytest.raises(BuildError, match="a DLA runs one shape only"):
         request_for(dynamic, engine="tensorrt", precision="fp16", dla=0, profiles=[wide])
-
-
-def test_rtx_builds_for_all_it_knows_unless_said(fixed: Path) -> None:
-    assert request_for(fixed, capabilities=()).capabilities == RTX_CAPABILITIES
 
 
 def test_the_builders_process_reads_what_was_asked(dynamic: Path) -> None:

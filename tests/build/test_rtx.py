@@ -135,6 +135,17 @@ def test_a_node_without_a_name_gets_one(tmp_path: Path) -> None:
         build_plan(request_for(directory(tmp_path / "own", net(nodes))), tmp_path / "state")
 
 
+def test_unless_said_it_builds_for_all_gpus_from_8_on(tmp_path: Path) -> None:
+    request = request_for(directory(tmp_path / "tiny", relu()), capabilities=())
+    found = checked(build_plan(request, tmp_path / "state"), tmp_path / "state").sidecar.capabilities
+    assert {"8.0", "8.6", "8.9", "12.0"} <= set(found)
+    assert "7.5" not in found
+    import tensorrt_rtx_bindings
+
+    known = tensorrt_rtx_bindings.ComputeCapability.__members__
+    assert len(found) == sum(n.startswith("SM") for n in known) - 1
+
+
 def test_too_small_a_workspace_is_named_with_its_remedy(detector: Path, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="within workspace limit") as caught:
         build_plan(request_for(detector, workspace=1 << 20), tmp_path / "state")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,32 @@ def test_an_onnx_file_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert sum(n["share"] for n in times["nodes"]) == pytest.approx(1)
     assert {n["provider"] for n in times["nodes"]} == {"CPU"}
     assert not list(tmp_path.glob("*profile*"))
+
+
+@pytest.mark.parametrize("words", [["--runs", "0"], ["--runs", "-5"], ["--threads", "-1"]])
+def test_counts_are_from_1_on(tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main.main(["inspect", str(tmp_path), *words])
+    assert caught.value.code == ExitCode.USAGE
+    assert f"'{words[1]}' is no number from 1 on" in capsys.readouterr().err
+
+
+def test_an_empty_file_is_no_graph_without_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.onnx").touch()
+    assert main.main(["inspect", str(tmp_path / "empty.onnx")]) == ExitCode.MODEL
+    assert "not a whole ONNX file: the file is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["inspect", "FIFO"], ["model", "import", "FIFO", "DIR"], ["model", "new", "FIFO", "DIR"]]
+)
+def test_a_fifo_that_nobody_writes_to_keeps_nobody_waiting(
+    tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"FIFO": str(tmp_path / "model.onnx"), "DIR": str(tmp_path / "made")}
+    os.mkfifo(places["FIFO"])
+    assert main.main([places.get(w, w) for w in words]) == ExitCode.MODEL
+    assert "cannot be read: it is a directory, a FIFO or a device" in capsys.readouterr().err
 
 
 def test_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,6 +122,12 @@ def test_what_is_wrong_is_said(
     assert said in found["error"]
 
 
+def test_a_remedy_names_the_options_of_this_command(model: Path, colors: Path, capsys: Capture) -> None:
+    assert evaluate(model, colors, "--engine", "tensorrt-rtx") == ExitCode.ENGINE
+    remedy = capsys.readouterr().err.partition("remedy: ")[2]
+    assert remedy.strip() == "set --device cuda, or --engine onnxruntime for this model"
+
+
 @pytest.mark.parametrize("flags", [["--limit", "0"], ["--max-drop", "2"], ["--max-drop", "x"]])
 def test_malformed_flags_are_usage_errors(
     flags: list[str], model: Path, colors: Path, capsys: Capture

@@ -129,6 +129,10 @@ def test_a_plan_with_code_for_the_host_is_allowed_when_it_was_asked_for(relu: Pa
          "expectedPlatformTag failed.Platform specific tag mismatch detected.)", "another platform", "on this device"),
         ("Error Code 6: API Usage Error (CUDA initialization failure with error: 35)", "CUDA cannot be used", "doctor"),
         ("Error Code 2: OutOfMemory (Requested size was 4096 bytes.)", "not enough memory", "memory_budget"),
+        ("Error Code 1: Serialization (Serialization assertion sizeRead == static_cast<uint64_t>(mEnd - mCurrent) "
+         "failed.Size specified in header does not match archive size)", "cut short or damaged", "model build"),
+        ("Error Code 1: Cuda Runtime (too many resources requested for launch)", "too many resources", "doctor"),
+        ("The plan's profile 0 allows shapes up to a size of 4", "up to a size of 4", "doctor"),
         ("Error Code 9: something new", "something new", "doctor"),
     ],
 )  # fmt: skip

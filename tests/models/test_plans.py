@@ -163,7 +163,7 @@ PAIRS = st.tuples(DIMS, DIMS).map(sorted)
     ranges=st.lists(st.lists(st.tuples(PAIRS, PAIRS), min_size=1, max_size=3), min_size=1, max_size=4),
     shape=st.tuples(DIMS, DIMS),
 )
-@settings(max_examples=40)
+@examples(40)
 def test_a_plan_whose_profiles_hold_the_shape_goes_first(ranges: Any, shape: tuple[int, int]) -> None:
     """Plan by plan its profiles, each a (low, high) for both dimensions; the last of those that hold it is taken."""
     with tempfile.TemporaryDirectory() as folder:
