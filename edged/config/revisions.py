@@ -120,7 +120,7 @@ class Revisions:
                 self._write(ledger)
             except (OSError, RevisionError) as e:
                 del self._unkept[entry.number]
-                raise _unkept(e) from e
+                raise self._unkeepable(e) from e
         self.ledger = ledger
 
     def confirm(self) -> None:
@@ -131,7 +131,7 @@ class Revisions:
             try:
                 self._write(ledger)
             except OSError as e:
-                raise _unkept(e) from e
+                raise self._unkeepable(e) from e
         else:
             self._try(ledger)
         self.ledger = ledger
@@ -188,6 +188,12 @@ class Revisions:
         except (OSError, RevisionError) as e:
             log.warning("the state of the configuration is not kept: %s", e)
 
+    def _unkeepable(self, e: OSError | RevisionError) -> RevisionError:
+        if isinstance(e, RevisionError):
+            return e
+        message = f"the change cannot be kept in {self.folder}, so it is not made: {e.strerror}"
+        return RevisionError(message, hint=_HINT)
+
     def _write(self, ledger: Ledger) -> None:
         if self.problem:
             raise RevisionError(self.problem, hint="mend it, then start edged again")
@@ -212,12 +218,6 @@ class Revisions:
             log.warning("an old revision of the configuration stays: %s", e)
 
 
-def _unkept(e: OSError | RevisionError) -> RevisionError:
-    if isinstance(e, RevisionError):
-        return e
-    return RevisionError(f"the change cannot be kept, so it is not made: {e}", hint=_HINT)
-
-
 def _sealed(ledger: Ledger) -> bytes:
     text = msgspec.json.encode(ledger)
     return msgspec.json.encode(_Sealed(hashlib.sha256(text).hexdigest(), msgspec.Raw(text)))
@@ -225,11 +225,14 @@ def _sealed(ledger: Ledger) -> bytes:
 
 def _unsealed(text: bytes) -> Ledger:
     """ValueError when it is not what was written."""
-    sealed = msgspec.json.decode(text, type=_Sealed)
-    body = bytes(sealed.ledger)
-    if hashlib.sha256(body).hexdigest() != sealed.sha256:
-        raise ValueError("its checksum is another")
-    ledger = msgspec.json.decode(body, type=Ledger)
+    try:
+        sealed = msgspec.json.decode(text, type=_Sealed)
+        body = bytes(sealed.ledger)
+        if hashlib.sha256(body).hexdigest() != sealed.sha256:
+            raise ValueError("its checksum is another")
+        ledger = msgspec.json.decode(body, type=Ledger)
+    except msgspec.DecodeError as e:  # of old versions it is no ValueError
+        raise ValueError(str(e)) from e
     if not is_whole(ledger):
         raise ValueError("it contradicts itself")
     return ledger

@@ -233,7 +233,7 @@ class TestNoRoom:
 
     def test_a_change_is_refused_and_nothing_changed(self, site: Site, full: None) -> None:
         with started(site) as booted:
-            with pytest.raises(RevisionError, match="cannot be kept, so it is not made") as e:
+            with pytest.raises(RevisionError, match="so it is not made: File too large") as e:
                 stage(booted, site.with_every(2))
             assert "free space there, or set runtime.state_dir" in e.value.hint
             assert ledger_of(booted).trial is None
@@ -286,22 +286,73 @@ class TestNoRoom:
                 assert booted.notes[0].state == "undone"
 
 
-READ_ONLY = """
-import os, sys
+HEAD = """
+import os, subprocess, sys
 from edged.config.boot import boot
 from edged.config.ledger import Entry
-from edged.config.patch import etag
+from edged.config.patch import etag, merge
 from edged.config.revisions import RevisionError
+
+def change(every):
+    "What a start runs and says, and what comes of a change."
+    booted = boot(sys.argv[1])
+    now, data = booted.revisions.ledger, merge(booted.data, {"pipelines": {"front": {"every": every}}})
+    print(booted.data["pipelines"]["front"].get("every"), [n.state for n in booted.notes], end=" ")
+    entry = Entry(number=now.next, at=1, by="x", etag=etag(data), grew_from=now.now.grew_from)
+    try:
+        booted.revisions.stage(entry, data)
+        booted.revisions.confirm()
+        print("confirmed")
+    except RevisionError as e:
+        print(repr(str(e)))
+    booted.revisions.close()
+"""
+AS_NOBODY = """
 boot(sys.argv[1]).revisions.close()  # imports what that user may not read here
 os.setgid(65534), os.setuid(65534)
-booted = boot(sys.argv[1])
-print(booted.notes, booted.data["pipelines"]["front"].get("every"))
-now, data = booted.revisions.ledger, {}
-try:
-    booted.revisions.stage(Entry(number=now.next, at=1, by="x", etag=etag(data), grew_from="y"), data)
-except RevisionError as e:
-    print(e)
+change(3)
 """
+ON_A_SMALL_DISK = """
+state = os.path.join(os.path.dirname(sys.argv[1]), "state")
+os.mkdir(state)
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", state], check=True)
+change(2)
+try:
+    with open(os.path.join(state, "fill"), "wb", buffering=0) as f:
+        while f.write(bytes(512)):
+            pass
+except OSError:
+    pass
+change(3)
+change(3)
+subprocess.run(["mount", "-o", "remount,ro", state], check=True)
+change(4)
+"""
+
+
+def in_a_process(script: str, site: Site, *before: str) -> list[str]:
+    done = subprocess.run(
+        [*before, sys.executable, "-c", HEAD + script, str(site.file)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system, which needs root")
+def test_a_disk_that_fills_up_and_one_that_is_read_only(site: Site) -> None:
+    if subprocess.run(["unshare", "-m", "true"], check=False).returncode != 0:
+        pytest.skip("this container may not mount anything")
+    first, full, again, read_only = in_a_process(ON_A_SMALL_DISK, site, "unshare", "-m")
+    assert first == "None [] confirmed"
+    for line in (full, again):
+        assert line.startswith("2 [] ")
+        assert "so it is not made: No space left on device" in line
+    assert read_only.startswith("2 [] ")
+    assert "so it is not made: Read-only file system" in read_only
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which needs root")
@@ -319,18 +370,10 @@ def _as_nobody(site: Site, kept: bool) -> None:
             booted.revisions.confirm()
     else:
         site.state.mkdir(mode=0o700)
-    done = subprocess.run(
-        [sys.executable, "-c", READ_ONLY, str(site.file)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-    )
-    notes, _, refusal = done.stdout.partition("\n")
-    assert notes == "() None", done.stderr  # nothing is said at start
-    assert "cannot be kept, so it is not made" in refusal
-    assert "Permission denied" in refusal
-    assert "set runtime.state_dir to a folder that edged's user may write" in refusal
+    (line,) = in_a_process(AS_NOBODY, site)
+    assert line.startswith("None [] ")  # nothing is said at start
+    assert "so it is not made: Permission denied" in line
+    assert "set runtime.state_dir to a folder that edged's user may write" in line
 
 
 class TestDamage:
