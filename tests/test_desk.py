@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from edged.changes import CHANGE_S
 from edged.config.boot import boot
 from edged.config.machine import inspect_machine
 from edged.config.patch import etag, merge
@@ -21,6 +20,7 @@ from edged.desk import Desk
 from edged.errors import ConfigError, EdgedError, EngineError, ExitCode, MemoryRefused
 from edged.health import Health
 from edged.models.model import Model
+from edged.rollout import CHANGE_S
 from edged.steering import Busy, ConfigState, NoSuchThing, Stale
 from tests.config.site import Site
 
@@ -319,7 +319,7 @@ def test_a_change_that_hangs_ends_the_process(rig: Rig) -> None:
     assert daemon.stops.get(timeout=WAIT_S)[1] is ExitCode.INTERNAL
     desk, daemon = rig.again()
     assert desk.config().revision == 1
-    assert "before revision 2 was confirmed" in daemon.next_event("undone")
+    assert "revision 2: the process ended before it was confirmed" in daemon.next_event("undone")
 
 
 def test_a_defect_ends_the_process(rig: Rig) -> None:
@@ -535,7 +535,7 @@ def test_a_process_that_ends_between_two_steps(
     assert desk.config().data["pipelines"]["front"]["every"] == runs
     assert desk.config().state == "confirmed"
     if told:
-        assert "before revision 3 was confirmed" in daemon.next_event("undone")
+        assert "revision 3: the process ended before it was confirmed" in daemon.next_event("undone")
     assert daemon.events.empty()
     daemon.touches = ()
     assert done(apply(desk, rig.site.with_every(7))).revision == 4  # and it goes on

@@ -65,7 +65,7 @@ LAYERS = (
         "edged.steering",
         "edged.assembly",
         "edged.process",
-        "edged.changes",
+        "edged.rollout",
         "edged.desk",
         "edged.daemon",
     ),

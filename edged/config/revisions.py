@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _DATA = re.compile(r"(\d{6,})\.json", re.A)
 _INDEX = "index.json"
+_OURS = re.compile(r"\d{6,}\.json|\.(\d{6,}|index)\.json\.part", re.A)  # also as replace_file begins them
 _HINT = "free space there, or set runtime.state_dir to a folder that edged's user may write"
 
 
@@ -136,9 +137,9 @@ class Revisions:
             self._try(ledger)
         self.ledger = ledger
 
-    def discard(self, why: str) -> None:
+    def discard(self, outcome: str) -> None:
         """The trial is over. Where that cannot be written, the next start finds a trial, and undoes it."""
-        self.ledger = self._known().discarded(why)
+        self.ledger = self._known().discarded(outcome)
         if self._on_disk is not None and self._on_disk.trial is not None:
             self._try(self.ledger)
 
@@ -208,11 +209,11 @@ class Revisions:
         self._forget(ledger)
 
     def _forget(self, ledger: Ledger) -> None:
-        """Delete data that the index names no more; what is left over is deleted next time."""
-        kept = {f"{e.number:06}.json" for e in ledger.entries}
+        """Delete what the index names no more, or what was cut short; what is left over is deleted next time."""
+        kept = {_INDEX, *(f"{e.number:06}.json" for e in ledger.entries)}
         try:
             for name in os.listdir(self.folder):
-                if _DATA.fullmatch(name) and name not in kept:
+                if _OURS.fullmatch(name) and name not in kept:
                     os.unlink(self.folder / name)
         except OSError as e:
             log.warning("an old revision of the configuration stays: %s", e)

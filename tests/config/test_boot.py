@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from edged.config import ledger
 from edged.config.boot import Boot, boot
 from edged.config.ledger import Entry, FileNow, Ledger, choose, file_instead, first, is_whole
+from edged.config.load import read
 from edged.config.patch import etag
 from edged.errors import ConfigError
 from tests.config.site import Site
@@ -152,16 +153,25 @@ def test_a_file_that_was_tried_and_undone_does_not_run_by_itself(site: Site) -> 
         ((state, reason),) = told(booted)
         assert state == "revision"
         assert reason.startswith(
-            "the file is as it was in revision 3, which was not confirmed (the process ended"
+            "the file is as it was in revision 3, which was undone: the process ended before"
         )
-        assert reason.endswith("revision 2 (by a test) runs; change the file, or reload it to try it again")
+        assert reason.endswith("revision 2 (by a test) runs: change the file, or reload it to try it again")
     site.edit("robot-8", "robot-9")
     assert start(site).config.device.id == "robot-9"
 
 
-def keep_trial_of_the_file(site: Site, data: dict[str, Any]) -> None:
-    from edged.config.load import read
+def test_a_file_that_was_refused_while_another_ran_runs_at_the_next_start(site: Site) -> None:
+    """Some keys can be changed only so."""
+    keep(site, site.with_every(2))
+    site.edit("robot-7", "robot-8")
+    keep_trial_of_the_file(site, site.data, "refused: device.id cannot be changed while edged runs")
+    booted = start(site)
+    assert booted.config.device.id == "robot-8"
+    assert [n.state for n in booted.notes] == ["file"]
 
+
+def keep_trial_of_the_file(site: Site, data: dict[str, Any], outcome: str = "") -> None:
+    """A process that reloads the file as it is now, and ends; before that, the trial may."""
     now = site.file.read_text()
     site.file.write_text(now.replace("robot-8", "robot-7"))
     booted = boot(site.file)
@@ -171,6 +181,8 @@ def keep_trial_of_the_file(site: Site, data: dict[str, Any]) -> None:
     sha256 = read(str(site.file)).sha256
     entry = Entry(number=known.next, at=1, by="file", etag=etag(data), grew_from=sha256)
     booted.revisions.stage(entry, data)
+    if outcome:
+        booted.revisions.discard(outcome)
     booted.revisions.close()
 
 
@@ -202,12 +214,12 @@ class Histories:
         if what == "start":
             return choose(book, FileNow(sha, tag, 0)).ledger
         if book.trial is not None:
-            return book.confirmed() if what == "confirm" else book.discarded("a test")
+            return book.confirmed() if what == "confirm" else book.discarded(what + ": a test")
         return book.staged(Entry(number=book.next, at=0, by="x", etag=tag, grew_from=sha))
 
     steps = st.lists(
         st.tuples(
-            st.sampled_from(["start", "confirm", "discard", "stage", "stage"]),
+            st.sampled_from(["start", "confirm", "undone", "refused", "stage", "stage"]),
             st.sampled_from("xyz"),
             st.sampled_from("AB"),
         ),

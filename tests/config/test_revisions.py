@@ -87,11 +87,11 @@ def test_a_trial_is_undone_by_the_next_start(site: Site) -> None:
         (note,) = booted.notes
         assert (note.state, note.reason) == (
             "undone",
-            "revision 2: the process ended before revision 2 was confirmed",
+            "revision 2: the process ended before it was confirmed",
         )
     with started(site) as booted:
         assert booted.notes == ()  # it is told once
-        assert ledger_of(booted).entries[-1].outcome == "the process ended before revision 2 was confirmed"
+        assert ledger_of(booted).entries[-1].outcome == "undone: the process ended before it was confirmed"
         assert stage(booted, site.with_every(3)) == 3  # a number is used once
 
 

@@ -1,4 +1,4 @@
-"""Changes of the configuration, one after the other: checked, kept, run, and confirmed or undone.
+"""Rollout of the configuration, one after the other: checked, kept, run, and confirmed or undone.
 
     begin: check ──► keep as trial ──► Runtime.change ──► look: trial.judge ──► confirmed
                  │               │                │              └────────────► undone: changed back
@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import msgspec
 
 from edged.config.boot import Boot
-from edged.config.ledger import FILE, Entry, Ledger
+from edged.config.ledger import FILE, REFUSED, UNDONE, Entry, Ledger
 from edged.config.load import MAX_BYTES, base_of, from_data, parse, read
 from edged.config.machine import inspect_machine
 from edged.config.patch import canonical, diff, etag, plain, restore
@@ -96,7 +96,7 @@ class Public:
     trial: Trial | None = None
 
 
-class Changes:
+class Rollout:
     """`pause(s)` waits, and says whether the desk is to end. `public` may be read by any thread."""
 
     def __init__(
@@ -145,7 +145,7 @@ class Changes:
     # What comes of it.
 
     def begin(self, wanted: Callable[[], Wanted], base: str | None) -> None:
-        """Run it, as a trial that is to be looked at if `public.trial` is set after. EdgedError: refused.
+        """Run it, as a trial if it touches pipelines. EdgedError: refused.
 
         base: the etag that it was made from, if it matters.
         """
@@ -192,7 +192,7 @@ class Changes:
         try:
             touched = self._run(candidate)
         except EdgedError as e:
-            self._revisions.discard(f"refused: {one_line(e)}")
+            self._revisions.discard(REFUSED + one_line(e))
             self._show(self._confirmed.data, self.public.touched)
             raise
         confirm_s = candidate.config.control.confirm_s
@@ -216,8 +216,12 @@ class Changes:
             raise Busy("the daemon has not made the change", hint="try again")
         return done.result()
 
+    def is_trying(self) -> bool:
+        """Whether there is a trial, which is to be looked at."""
+        return self.public.trial is not None
+
     def look(self) -> EdgedError | None:
-        """Judge the trial as it is now. When it is settled, `public.trial` is None. Why it was undone, if it was."""
+        """Judge the trial as it is now. Why it was undone, if it was."""
         trial, candidate = self.public.trial, self._candidate
         assert trial is not None and candidate is not None, "there is no trial"  # noqa: PT018
         verdict, why = judge(trial, self._clock(), self._runtime.healths())
@@ -236,7 +240,7 @@ class Changes:
 
     def _undo(self, why: str) -> None:
         number = self._ledger.trial
-        self._revisions.discard(f"undone: {why}")  # first, so that the next start knows why
+        self._revisions.discard(UNDONE + why)  # first, so that the next start knows why
         self.say("undone", f"revision {number}: {why}; back to {self._ledger.current}", logging.WARNING)
         try:
             touched = self._run(self._confirmed)
