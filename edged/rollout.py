@@ -134,7 +134,7 @@ class Rollout:
         entry = self._ledger.before if revision is None else self._ledger.entry(revision)
         if entry is None:
             what = "revision before the current one" if revision is None else f"revision {revision}"
-            raise NoSuchThing(f"there is no {what}", hint="look at the history: the last 32 are kept")
+            raise NoSuchThing(f"there is no {what}", hint="edged config history lists the last 32")
         return Wanted(self._revisions.data(entry.number), f"revert to {entry.number}, {by}")
 
     def file_now(self, by: str) -> Wanted:
