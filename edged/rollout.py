@@ -239,20 +239,23 @@ class Rollout:
         return undone
 
     def _undo(self, why: str) -> None:
-        number = self._ledger.trial
-        self._revisions.discard(UNDONE + why)  # first, so that the next start knows why
-        self.say("undone", f"revision {number}: {why}; back to {self._ledger.current}", logging.WARNING)
+        """Change back. On disk it is a trial until then, so that a process that ends meanwhile tells of it, too."""
+        number, back = self._ledger.trial, self._ledger.current
         try:
             touched = self._run(self._confirmed)
         except Ended:
             raise
         except Exception as e:
-            what = f"revision {number} could not be undone: {one_line(e)}; a new process is to run revision"
-            self.say("faulted", f"{what} {self._ledger.current}", logging.ERROR)
+            self._revisions.discard(UNDONE + why)
+            self.say("undone", f"revision {number}: {why}", logging.WARNING)
+            what = f"back to revision {back} leads only a new process: {one_line(e)}"
+            self.say("faulted", what, logging.ERROR)
             code = e.exit_code if isinstance(e, EdgedError) else ExitCode.INTERNAL
             self._runtime.stop("a change could not be undone", code)
             raise Ended from e
+        self._revisions.discard(UNDONE + why)
         self._settle(self._confirmed, touched)
+        self.say("undone", f"revision {number}: {why}; back to {back}", logging.WARNING)
 
     def _settle(self, running: Running, touched: tuple[str, ...]) -> None:
         self._confirmed, self._candidate = running, None
