@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -127,6 +127,17 @@ def test_the_last_32_are_kept(site: Site) -> None:
         assert [e.number for e in ledger_of(booted).entries] == numbers
 
 
+def test_what_a_crash_left_half_written_is_deleted(site: Site) -> None:
+    with started(site) as booted:
+        stage(booted, site.with_every(2))
+        folder = booted.revisions.folder
+        others = {folder / ".000009.json.part", folder / "000009.json", folder / ".index.json.part"}
+        for path in (*others, folder / "notes.txt"):
+            path.write_text("x")
+        booted.revisions.confirm()
+        assert {p.name for p in folder.iterdir()} == {"000001.json", "000002.json", "index.json", "notes.txt"}
+
+
 def test_each_file_has_revisions_of_its_own(site: Site) -> None:
     other = site.folder / "other.toml"
     other.write_text(site.file.read_text())
@@ -222,66 +233,56 @@ def test_killed_at_random_moments(site: Site, times: int) -> None:
     assert killed(site, times).startswith(f"{times} kills")
 
 
-class TestNoRoom:
-    @pytest.fixture
-    def full(self) -> Iterator[None]:
-        """A file may not grow beyond 64 bytes: the system's own refusal, as on a full disk."""
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
-        yield
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file can be written (a real full disk: ON_A_SMALL_DISK below)."""
 
-    def test_a_change_is_refused_and_nothing_changed(self, site: Site, full: None) -> None:
-        with started(site) as booted:
-            with pytest.raises(RevisionError, match="so it is not made: File too large") as e:
+    def refuse(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edged.config.revisions.replace_file", refuse)
+        yield
+
+
+class TestNoRoom:
+    def test_a_change_is_refused_and_nothing_changed(self, site: Site) -> None:
+        with started(site) as booted, full_disk():
+            with pytest.raises(RevisionError, match="so it is not made: No space left") as e:
                 stage(booted, site.with_every(2))
             assert "free space there, or set runtime.state_dir" in e.value.hint
             assert ledger_of(booted).trial is None
         assert runs(site) == "file"
 
-    def test_a_file_is_taken_all_the_same(self, site: Site, full: None) -> None:
+    def test_a_file_is_taken_all_the_same_and_written_with_the_next_change(self, site: Site) -> None:
         with started(site) as booted:
-            stage(booted, site.with_every(2), must_last=False)
-            booted.revisions.confirm()
+            with full_disk():
+                stage(booted, site.with_every(2), must_last=False)
+                booted.revisions.confirm()
             assert ledger_of(booted).current == 2
             assert booted.revisions.data(2) == site.with_every(2)
             assert booted.revisions.data(1) == site.data
-
-    def test_what_was_not_kept_is_written_with_the_next_change(self, site: Site) -> None:
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        with started(site) as booted:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
-            stage(booted, site.with_every(2), must_last=False)
-            booted.revisions.confirm()
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
             stage(booted, site.with_every(3))
             booted.revisions.confirm()
         with started(site) as booted:
-            assert [booted.revisions.data(n) for n in (1, 2, 3)] == [
-                site.data,
-                site.with_every(2),
-                site.with_every(3),
-            ]
+            for number, data in ((1, site.data), (2, site.with_every(2)), (3, site.with_every(3))):
+                assert booted.revisions.data(number) == data
 
     def test_a_trial_that_cannot_be_confirmed_stays_one(self, site: Site) -> None:
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         with started(site) as booted:
             stage(booted, site.with_every(2))
-            resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
-            with pytest.raises(RevisionError):
-                booted.revisions.confirm()
-            assert ledger_of(booted).trial == 2
-            booted.revisions.discard("a test")  # cannot be written either
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            with full_disk():
+                with pytest.raises(RevisionError):
+                    booted.revisions.confirm()
+                assert ledger_of(booted).trial == 2
+                booted.revisions.discard("a test")  # cannot be written either
         assert runs(site) == "file"
 
-    def test_a_start_on_a_full_disk_decides_the_same(self, site: Site, full: None) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, resource.getrlimit(resource.RLIMIT_FSIZE)[1:] * 2)
+    def test_a_start_on_a_full_disk_decides_the_same_each_time(self, site: Site) -> None:
         with started(site) as booted:
             stage(booted, site.with_every(2))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (64, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
         for _ in range(2):
-            with started(site) as booted:
+            with full_disk(), started(site) as booted:
                 assert booted.data == site.data
                 assert booted.notes[0].state == "undone"
 
