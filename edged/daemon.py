@@ -22,12 +22,14 @@ from edged.config.machine import inspect_machine
 from edged.config.schema import Config
 from edged.devices.choose import choose_device, open_devices
 from edged.errors import ConfigError, EdgedError, ExitCode, FatalDeviceError
+from edged.looks import Look
 from edged.memory import Budget, Want, available_bytes, wanted_bytes
 from edged.messages import Event, Identity
 from edged.metrics import Snapshot
 from edged.observed import model_use, pipeline_counts, region_uses, sink_counts, source_use
 from edged.process import ask_on_signals, freeze_garbage, tuned_interpreter
 from edged.sinks.worker import SinkWorker
+from edged.steering import NoSuchThing
 from edged.supervisor import (
     Action,
     Admit,
@@ -140,6 +142,14 @@ class Daemon:
             sync_groups={n: g.counts() for n, g in self.sync_groups.items()},
             errors=tuple(str(e) for e in self.errors),
         )
+
+    def look(self, name: str) -> Look:
+        """At the next frame of a pipeline. NoSuchThing: there is no such pipeline."""
+        pipeline = self.pipelines.get(name)
+        if pipeline is None:
+            there = ", ".join(self.pipelines)
+            raise NoSuchThing(f"there is no pipeline '{name}'", hint=f"there is: {there}")
+        return pipeline.look()
 
     # The main thread.
 

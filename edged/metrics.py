@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -12,8 +12,12 @@ _PER_FACTOR = 1 / math.log(1.04)  # neighbouring buckets differ by 4%
 _BUCKETS = int(math.log(1000 / _LOW_S) * _PER_FACTOR) + 2  # up to 1000 s
 
 
+# of results' ages, in seconds, as PipelineCounts.ages counts them
+AGES_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
+
+
 class Quantiles(msgspec.Struct, frozen=True):
-    """A histogram's reading in milliseconds; quantiles are within 4%, mean and max exact."""
+    """A histogram's reading in milliseconds; quantiles are within 4%, mean, max and sum exact."""
 
     count: int = 0
     mean_ms: float = 0.0
@@ -21,6 +25,7 @@ class Quantiles(msgspec.Struct, frozen=True):
     p99_ms: float = 0.0
     p999_ms: float = 0.0
     max_ms: float = 0.0
+    sum_ms: float = 0.0
 
 
 class Histogram:
@@ -58,8 +63,15 @@ class Histogram:
         if not self.count:
             return Quantiles()
         p50, p99, p999 = (round(self.quantile(q) * 1e3, 3) for q in (0.5, 0.99, 0.999))
-        mean = round(self.sum_s / self.count * 1e3, 3)
-        return Quantiles(self.count, mean, p50, p99, p999, round(self.max_s * 1e3, 3))
+        sum_ms = self.sum_s * 1e3
+        mean = round(sum_ms / self.count, 3)
+        return Quantiles(self.count, mean, p50, p99, p999, round(self.max_s * 1e3, 3), round(sum_ms, 3))
+
+    def cumulative(self, bounds_s: Sequence[float]) -> tuple[int, ...]:
+        """How many records are at most each bound (rising), by whole buckets: a bound is met within 4%."""
+        counts = tuple(self._counts)
+        ends = [int(math.log(b / _LOW_S) * _PER_FACTOR) + 1 for b in bounds_s]
+        return tuple(sum(counts[:end]) for end in ends)
 
 
 class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +84,7 @@ class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
     (processor time of the runner's thread, from the mailbox to the launch and from waking up to parsing).
 
     `copied`: bytes of pixels that the CPU moved for the frames inferred, by stage: 0 where the device reads what the
-    camera wrote.
+    camera wrote. `ages`: results of at most the ages AGES_S.
     """
 
     source: str
@@ -89,6 +101,7 @@ class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
     detections: int
     fps: float
     copied: Mapping[str, int] = {}
+    ages: tuple[int, ...] = ()
     stages: Mapping[str, Quantiles]
 
 

@@ -24,9 +24,10 @@ from edged.errors import EdgedError
 from edged.frames import Frame
 from edged.framesets import TAG, SyncGroup
 from edged.freshness import GOOD, Verdict, judge
+from edged.looks import Look
 from edged.mailbox import Bell, Mailbox
 from edged.messages import Identity, Message, ModelId, Result, topic
-from edged.metrics import Histogram, PipelineCounts
+from edged.metrics import AGES_S, Histogram, PipelineCounts
 from edged.parsers.base import Parsed
 from edged.rates import Rate
 from edged.results import ResultMaker
@@ -50,7 +51,7 @@ class Job:
     Times are CLOCK_MONOTONIC in ns; `dropped` is the mailbox's count of what was dropped before it. The frame's
     lease is its runner's until the device has read it; after that only its facts are used. `host_ns`: processor time of
     its runner's thread for it, besides parsing and handing on; `device_ms`: preprocessing and inference as the device
-    timed them, of some jobs; `copied`: bytes of pixels that the CPU moved for it.
+    timed them, of some jobs; `copied`: bytes of pixels that the CPU moved for it. `looks`: who wants to see it.
     """
 
     pipeline: Pipeline
@@ -64,6 +65,7 @@ class Job:
     device_ms: tuple[float, float] | None = None
     host_ns: int = 0
     copied: int = 0
+    looks: tuple[Look, ...] = ()
 
 
 class Pipeline:
@@ -102,6 +104,7 @@ class Pipeline:
         self._topic = topic(identity.device, "result", name)
         self._limit = limit
         self._given = 0  # guarded by the bell's condition
+        self._looks: tuple[Look, ...] = ()  # that wait for the next frame; guarded by the bell's condition
         self._sync = sync
         # of the source's thread; where the reader is made to wait, pictures come when they are wanted
         self._rate = Rate(config.every, config.max_fps if live else None)
@@ -187,6 +190,14 @@ class Pipeline:
             self.mailbox.drain()
             self._end_if_over()
 
+    def look(self) -> Look:
+        """A look at the next frame that is taken; it may never come."""
+        look = Look(self.view)
+        with self.mailbox.bell.condition:
+            waiting = (other for other in self._looks if not other.frame.cancelled())
+            self._looks = (*waiting, look)
+        return look
+
     # In a runner's thread, the bell's condition held.
 
     def ready_locked(self) -> bool:
@@ -208,6 +219,8 @@ class Pipeline:
         self.served = box.bell.served
         job = Job(self, frame, self._given, dropped, time.monotonic_ns())
         self._given += 1
+        if self._looks:
+            job.looks, self._looks = tuple(look for look in self._looks if look.see(frame)), ()
         if self._given == self._limit:
             self.mailbox.close_locked()
         return job
@@ -243,9 +256,10 @@ class Pipeline:
     def _hand_on(self, job: Job, parsed: Parsed | None) -> None:
         if parsed is None:
             self.failed += 1
+            self._show(job, EdgedError(f"pipeline '{self.name}': the inference of this frame failed"))
             return
-        look = job.frame.tags.get("look")
-        verdict = GOOD if look is None else judge(look, self.config.health)
+        seen = job.frame.tags.get("look")
+        verdict = GOOD if seen is None else judge(seen, self.config.health)
         self._note(time.monotonic_ns(), verdict)
         if self._tracker is not None and verdict.shows:
             self._maker.track(self._tracker, parsed, job.frame)
@@ -256,6 +270,7 @@ class Pipeline:
         message = Message(self._topic, "result", (result.session_id, self.name, result.seq), result)
         for offer in self._offers:
             offer(message)
+        self._show(job, result)
         if self._sync is not None:
             self._sync.give(self.name, job.frame.tags[TAG])
         self.inferred += 1
@@ -264,6 +279,10 @@ class Pipeline:
         self._count_times(job, time.monotonic_ns())
         if self.on_result is not None:
             self.on_result(job, result)
+
+    def _show(self, job: Job, result: Result | EdgedError) -> None:
+        for look in job.looks:
+            look.tell(result)
 
     def _note(self, now: int, verdict: Verdict) -> None:
         """For whoever judges the pipeline's health."""
@@ -316,4 +335,5 @@ class Pipeline:
                 copied={"capture": self._copied_capture, "preprocess": self._copied_preprocess},
                 stages={},
             )
-        return msgspec.structs.replace(counts, stages={k: h.quantiles() for k, h in self.times.items()})
+        stages = {k: h.quantiles() for k, h in self.times.items()}
+        return msgspec.structs.replace(counts, stages=stages, ages=self.times["age"].cumulative(AGES_S))

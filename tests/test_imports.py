@@ -24,8 +24,6 @@ OPTIONAL = (
     "pycuda",
     "nvtx",
     "systemd",
-    "aiohttp",
-    "prometheus_client",
 )
 
 # From the bottom up: a module imports from its own layer and those below it. A package stands for its modules.
@@ -55,7 +53,7 @@ LAYERS = (
     ),
     ("edged.framesets",),
     ("edged.results",),
-    ("edged.units", "edged.pipeline", "edged.tickets", "edged.runner", "edged.sources.unit"),
+    ("edged.units", "edged.looks", "edged.pipeline", "edged.tickets", "edged.runner", "edged.sources.unit"),
     (
         "edged.supervisor",
         "edged.board",

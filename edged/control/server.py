@@ -1,0 +1,238 @@
+"""The control server: aiohttp in a thread and an event loop of its own, so that nothing here disturbs a frame."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from types import TracebackType
+from typing import Any
+
+import msgspec
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+
+from edged.config.schema import ControlConfig
+from edged.control.events import EventLog
+from edged.control.guard import IDLE_S, MOST_CLIENTS, Guard
+from edged.control.handlers import PEER, Handlers
+from edged.control.openapi import describe
+from edged.control.problems import MEDIA_TYPE, HttpError, defect, document
+from edged.control.rights import Peer, may_change
+from edged.control.routes import ROUTES, Route
+from edged.control.sockets import ControlError, Listening, inherited, listen, loopback, socket_path
+from edged.control.streams import News
+from edged.errors import EdgedError
+from edged.messages import Identity
+from edged.steering import Steering
+
+LARGEST = 1 << 20  # bytes of a body
+LINGER_S = 0.5  # that a body which is refused is still read, so that its sender sees why
+STOP_S = 2.0  # that answers may take to get out at the end
+
+log = logging.getLogger(__name__)
+
+
+class ControlServer:
+    """Listens once it is built; `start` answers, `stop` ends. Any thread.
+
+    listen_fds: Unix sockets that systemd handed over; without them, that of control.socket. Raises ControlError.
+    """
+
+    def __init__(
+        self,
+        steering: Steering,
+        events: EventLog,
+        config: ControlConfig,
+        identity: Identity,
+        listen_fds: Sequence[int] = (),
+        *,
+        most_clients: int = MOST_CLIENTS,
+        idle_s: float = IDLE_S,
+    ) -> None:
+        self._steering, self._events, self._config, self._identity = steering, events, config, identity
+        self._most_clients, self._idle_s = most_clients, idle_s
+        with ExitStack() as opened:
+            self._sockets: list[Listening] = []
+            self._exposed: list[Listening] = []
+            for listening in _open(config, listen_fds):
+                opened.callback(listening.close)
+                self._sockets.append(listening)
+            if config.health_port is not None:
+                self._exposed.append(loopback(config.health_port))
+                opened.callback(self._exposed[0].close)
+            self._closing = opened.pop_all()
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._main, name="control", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Streams get their last line; sockets are gone when it returns. Idempotent; legal before `start`."""
+        if self._thread.ident is not None:
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(2 * STOP_S + 1)
+        self._closing.close()
+
+    def __enter__(self) -> ControlServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # In the server's thread.
+
+    def _main(self) -> None:
+        try:
+            asyncio.set_event_loop(self._loop)
+            self._loop.run_until_complete(self._serve())
+        except Exception:
+            log.exception("the control API has ended: a defect in edged; what runs goes on without it")
+        finally:
+            asyncio.set_event_loop(None)
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        async with AsyncExitStack() as stack:
+            news = News(self._events)
+            handlers = Handlers(
+                self._steering, self._events, news, self._identity, msgspec.json.encode(describe(ROUTES))
+            )
+            stack.callback(handlers.close)
+            await self._listen(stack, ROUTES, handlers, self._sockets)
+            await self._listen(stack, [r for r in ROUTES if r.exposed], handlers, self._exposed)
+            stack.callback(news.close)  # first of all: streams end, and then connections do
+            await self._stop.wait()
+
+    async def _listen(
+        self, stack: AsyncExitStack, routes: Sequence[Route], handlers: Handlers, sockets: Sequence[Listening]
+    ) -> None:
+        guard = Guard(self._most_clients, self._idle_s)
+        app = web.Application(client_max_size=LARGEST, middlewares=[_middleware(guard)])
+        for route in routes:
+            app.router.add_route(route.method, route.path, self._answer(route, handlers))
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            handler_cancellation=True,
+            auto_decompress=False,
+            lingering_time=LINGER_S,
+            shutdown_timeout=STOP_S,
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        guard.server = runner.server
+        _beside(stack, guard.watch())
+        for listening in sockets:
+            serving = await self._loop.create_server(guard, sock=listening.sock)
+            stack.callback(serving.close)
+
+    def _answer(self, route: Route, handlers: Handlers) -> Handler:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            if (request.content_length or 0) > LARGEST:  # said without reading any of it
+                raise HttpError(413, _SAID[413], hint=_HINTS[413])
+            if route.who == "operators":
+                await self._admit(request)
+            return await asyncio.wait_for(route.handler(handlers, request), route.limit_s)
+
+        return answer
+
+    async def _admit(self, request: web.Request) -> None:
+        """HttpError 403: whoever asks may not change things. Else request[PEER] says who it is."""
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client went away")
+        peer, group = Peer.of(transport.get_extra_info("socket")), self._config.group
+        if not await self._loop.run_in_executor(None, may_change, peer, group):
+            raise HttpError(
+                403,
+                f"{peer} may read, and not change anything",
+                hint=f"changes are for root, the user that edged runs as and members of group '{group}' "
+                f"(usermod -aG {group} USER)",
+            )
+        request[PEER] = peer
+
+
+def _open(config: ControlConfig, listen_fds: Sequence[int]) -> Iterator[Listening]:
+    if listen_fds:
+        yield from map(inherited, listen_fds)
+        return
+    path = socket_path(config.socket)
+    if path is None:
+        raise ControlError(
+            "there is no path for the control socket",
+            hint="set control.socket, or let systemd make a folder (RuntimeDirectory=edged)",
+        )
+    yield listen(path, config.group)
+
+
+def _beside(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    """A task that is cancelled at the end."""
+    task = asyncio.get_running_loop().create_task(work)
+    stack.callback(task.cancel)
+
+
+def _middleware(guard: Guard) -> Middleware:
+    """Around all requests: they are counted as work, and what they raise is told as a problem document."""
+
+    @web.middleware
+    async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+        with guard.working(request.protocol):
+            try:
+                return await handler(request)
+            except ConnectionError:  # the client went away
+                raise
+            except Exception as e:
+                return _told(e)
+
+    return around
+
+
+def _told(raised: Exception) -> web.Response:
+    error = _translated(raised)
+    told = document(error)
+    headers = error.headers if isinstance(error, HttpError) else {}
+    return web.Response(
+        body=msgspec.json.encode(told), status=told.status, content_type=MEDIA_TYPE, headers=headers
+    )
+
+
+def _translated(e: Exception) -> EdgedError:
+    match e:
+        case EdgedError():
+            return e
+        case web.HTTPException():
+            headers = {"Allow": e.headers[hdrs.ALLOW]} if hdrs.ALLOW in e.headers else {}
+            return HttpError(
+                e.status, _SAID.get(e.status, e.reason), hint=_HINTS.get(e.status, ""), headers=headers
+            )
+        case msgspec.ValidationError():
+            return HttpError(400, f"the request is not as it should be: {e}", hint=_HINTS[404])
+        case asyncio.TimeoutError():
+            return HttpError(
+                504,
+                "it takes too long; a change that was begun goes on",
+                hint="GET /v1/status tells how it is",
+            )
+    log.error("the control API: a defect in edged", exc_info=e)
+    return defect(e)
+
+
+_SAID = {
+    404: "there is no such path",
+    405: "this path has no such method",
+    413: "the body is larger than 1 MiB",
+}
+_HINTS = {
+    404: "GET /openapi.json describes all requests",
+    405: "GET /openapi.json describes all requests",
+    413: "a configuration is small: check what is sent",
+}
