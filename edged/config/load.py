@@ -5,6 +5,7 @@ All problems of a file come in one ConfigError; nothing else is raised, whatever
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import socket
@@ -12,7 +13,7 @@ import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -28,7 +29,7 @@ from edged.config.schema import (
     SyncConfig,
 )
 from edged.config.shorthand import Sources
-from edged.config.words import BAD, Problems, as_table, join, unknown_keys
+from edged.config.words import BAD, GROUPS, Problems, as_table, join, unknown_keys
 from edged.errors import ConfigError, Problem
 
 if sys.version_info >= (3, 11):
@@ -43,7 +44,12 @@ _LEAST = "the least: [pipelines.NAME] with source and model, [models.NAME] with 
 def load(path: str | os.PathLike[str]) -> Config:
     """Read and check a file. Raises ConfigError with every problem found; touches no device or network."""
     file = os.fspath(path)
-    return loads(_read(file), file=file, base=Path(os.path.abspath(file)).parent)
+    return loads(read(file).text, file=file, base=base_of(file))
+
+
+def base_of(file: str | os.PathLike[str]) -> Path:
+    """What relative paths in a file are relative to."""
+    return Path(os.path.abspath(file)).parent
 
 
 def loads(text: str, *, file: str = "<text>", base: Path | None = None) -> Config:
@@ -84,7 +90,15 @@ def _syntax(said: str, text: str) -> Problem:
     return Problem(where, f"not TOML: {message}", next(found, "correct the line"))
 
 
-def _read(file: str) -> str:
+class Text(NamedTuple):
+    """What a file holds, and the hex sha256 of its bytes."""
+
+    text: str
+    sha256: str
+
+
+def read(file: str) -> Text:
+    """A file that may be a configuration. Raises ConfigError."""
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):  # reading a pipe or a device may never end
             what = "a folder" if os.path.isdir(file) else "a device or pipe"
@@ -107,7 +121,7 @@ def _read(file: str) -> str:
         raise ConfigError(file, [Problem("", "is a binary file", "give the path of a TOML file")])
     if not text.strip():
         raise ConfigError(file, [Problem("", "is empty", _LEAST)])
-    return text
+    return Text(text, hashlib.sha256(data).hexdigest())
 
 
 def _unreadable(e: OSError | ValueError) -> Problem:
@@ -120,14 +134,11 @@ def _unreadable(e: OSError | ValueError) -> Problem:
     return Problem("", f"cannot be read: {e.strerror or e}", "check the path and the disk")
 
 
-_GROUPS = ("models", "sources", "sinks", "pipelines", "sync_groups")
-
-
 def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | None = None) -> Config:
     """As `loads`, of plain values (parsed TOML or JSON)."""
     base = Path(os.path.abspath(base or "."))
     problems: Problems = []
-    unknown_keys(data, ("schema", "device", "runtime", "control", *_GROUPS), "", problems)
+    unknown_keys(data, ("schema", "device", "runtime", "control", *GROUPS), "", problems)
     walk.convert(data.get("schema", 1), msgspec.inspect.type_info(Literal[1]), "schema", problems)
     draft = Draft(data)
     draft.runtime = _with_path(

@@ -27,7 +27,10 @@ _SECRET = re.compile(r"pass|secret|token|key$", re.I)
 _USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s\"']*@")
 # ?user=…&password=… of an address, and user-pw=… of a GStreamer pipeline
 _LOGIN = re.compile(r"(?i)\b((?:user|login|pass|pwd|auth|token|secret)[\w-]*\s*=\s*)(\"[^\"]*\"|[^&/\s\"']*)")
+MASK = "***"
+_MASKED = re.compile(r"://\*\*\*@|=\s*\*\*\*")  # as hide_credentials leaves it
 LARGEST = 2**63 - 1  # of a TOML integer
+GROUPS = ("models", "sources", "sinks", "pipelines", "sync_groups")  # tables of tables that people name
 
 # Keys and values of the design that this version does not have: an own remedy beats "unknown".
 _NOT_YET: dict[str, str] = {
@@ -48,9 +51,19 @@ def hide_credentials(text: str) -> str:
     return _LOGIN.sub(r"\1***", _USERINFO.sub(r"\1***@", text))
 
 
+def has_mask(text: str) -> bool:
+    """Whether credentials were hidden in it."""
+    return text == MASK or _MASKED.search(text) is not None
+
+
+def is_secret(key: str) -> bool:
+    """Whether the value of a key of this name is not to be shown."""
+    return _SECRET.search(key) is not None
+
+
 def show(value: Any, path: str = "") -> str:
     """A value for people, short; passwords and tokens are hidden."""
-    if _SECRET.search(path.rpartition(".")[2]):
+    if is_secret(path.rpartition(".")[2]):
         return "a hidden value"
     if isinstance(value, bool):
         return "true" if value else "false"

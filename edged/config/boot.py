@@ -1,0 +1,119 @@
+"""The configuration that a daemon starts with: the file, or the revision that was confirmed after it.
+
+    file as it is now ─┐
+                       ├─► ledger.choose ──► the Config, what is to be told, the revisions to go on with
+    state_dir/config ──┘
+
+A newcomer's first run has no state folder, needs none, and is not told so.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edged.config import ledger
+from edged.config.ledger import Choice, FileNow, Note
+from edged.config.load import base_of, from_data, parse, read
+from edged.config.machine import inspect_machine
+from edged.config.patch import etag, plain
+from edged.config.revisions import RevisionError, Revisions, folder_of
+from edged.config.schema import Config
+from edged.errors import ConfigError
+from edged.models.state import state_dir
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """`data` is what `config` was made from; `notes` are to be told once there is somebody who listens."""
+
+    file: str
+    config: Config
+    data: Mapping[str, Any]
+    revisions: Revisions
+    notes: tuple[Note, ...]
+
+
+@dataclass(slots=True)
+class _File:
+    """What could be made of the file."""
+
+    now: FileNow
+    data: dict[str, Any] = field(default_factory=dict)
+    config: Config | None = None
+    error: ConfigError | None = None
+
+
+def boot(file: str | os.PathLike[str]) -> Boot:
+    """Decide what runs. ConfigError when the file cannot be used and no confirmed revision can, either.
+
+    Reads the file and the revisions; writes only what a start changes, where something was kept before.
+    """
+    path = os.fspath(file)
+    found = _look(path)
+    revisions = Revisions(folder_of(_state_dir(found, base_of(path)), path))
+    choice = _choose(found, revisions)
+    config, data, choice = _made(path, found, revisions, choice)
+    revisions.adopt(choice.ledger, data if choice.run == "file" else None)
+    return Boot(path, config, data, revisions, choice.notes)
+
+
+def _look(path: str) -> _File:
+    found = _File(FileNow("", "", time.time_ns()))
+    try:
+        text = read(path)
+        found.now = FileNow(text.sha256, "", found.now.at)
+        found.data = plain(parse(text.text, path), path)
+        found.now = FileNow(text.sha256, etag(found.data), found.now.at)
+        found.config = from_data(found.data, file=path, base=base_of(path))
+    except ConfigError as e:
+        found.error = e
+        found.now = FileNow(found.now.sha256, found.now.etag, found.now.at, str(e))
+    return found
+
+
+def _state_dir(found: _File, base: Path) -> Path:
+    """As far as the file says it: also one with problems elsewhere."""
+    if found.config is not None:
+        return state_dir(found.config.runtime.state_dir)
+    runtime = found.data.get("runtime")
+    said = runtime.get("state_dir") if isinstance(runtime, dict) else None
+    return state_dir(os.path.join(base, said) if isinstance(said, str) and said else "")
+
+
+def _choose(found: _File, revisions: Revisions) -> Choice:
+    if revisions.ledger is not None:
+        return ledger.choose(revisions.ledger, found.now)
+    if found.error is not None:
+        raise found.error
+    choice = ledger.first(found.now, revisions.first_free)
+    if why := revisions.problem or revisions.damaged:
+        return Choice(choice.run, choice.ledger, (Note("file", f"the file runs: {why}"),))
+    return choice
+
+
+def _made(
+    path: str, found: _File, revisions: Revisions, choice: Choice
+) -> tuple[Config, dict[str, Any], Choice]:
+    """The chosen configuration; the file's, where a revision cannot be used any more."""
+    if choice.run == "revision":
+        try:
+            data = revisions.data(choice.ledger.current)
+            label = f"{path} (revision {choice.ledger.current})"
+            config = from_data(data, file=label, base=base_of(path))
+            problems = inspect_machine(config).problems
+            if problems:
+                raise ConfigError(label, problems)
+            return config, data, choice
+        except (ConfigError, RevisionError) as e:
+            if found.error is not None:
+                raise found.error from e
+            why = f"revision {choice.ledger.current} cannot be used any more: {e}"
+        instead = ledger.file_instead(choice.ledger, found.now, why)
+        choice = Choice("file", instead.ledger, (*choice.notes, *instead.notes))
+    assert found.config is not None
+    return found.config, found.data, choice
