@@ -194,7 +194,7 @@ class Pipeline:
         """A look at the next frame that is taken; it may never come."""
         look = Look(self.view)
         with self.mailbox.bell.condition:
-            waiting = (other for other in self._looks if not other.frame.cancelled())
+            waiting = (other for other in self._looks if not other.closed)
             self._looks = (*waiting, look)
         return look
 

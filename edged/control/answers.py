@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from edged.messages import Event, PipelineState
 from edged.metrics import Snapshot
 from edged.steering import RevisionInfo
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

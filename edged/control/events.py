@@ -35,10 +35,10 @@ class EventLog:
             events = self._events
             if not events:
                 return [], 0
-            first, last = events[0].seq, events[-1].seq
+            first = events[0].seq
             begin = max(0, seq + 1 - first)
             found = [events[i] for i in range(begin, min(len(events), begin + most))]
-            return found, min(last, max(0, first - seq - 1))
+            return found, max(0, first - seq - 1)
 
     @property
     def last(self) -> int:

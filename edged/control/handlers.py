@@ -17,12 +17,13 @@ from aiohttp import hdrs, web
 from edged import __version__
 from edged.config.patch import merge, plain, redact, restore
 from edged.control import pictures
-from edged.control.answers import Check, History, PipelineAnswer, Revert, Status
+from edged.control.answers import Check, Count, History, PipelineAnswer, Revert, Status
 from edged.control.events import EventLog
 from edged.control.exposition import exposition
 from edged.control.problems import HttpError
 from edged.control.rights import Peer
 from edged.control.streams import News, stream
+from edged.looks import Look
 from edged.messages import Identity, PipelineState
 from edged.metrics import Snapshot
 from edged.steering import Busy, ConfigState, Stale, Steering, Verb
@@ -51,10 +52,13 @@ class Handlers:
         self._began = time.monotonic()
         self._threads = ThreadPoolExecutor(2, "control")
         self._painters = ThreadPoolExecutor(PICTURES, "control picture")
+        self._looks: set[Look] = set()
         self._looked: tuple[float, Snapshot] | None = None  # written by any of the threads: a cache
 
     def close(self) -> None:
-        """Threads end by themselves: those that wait for a picture in at most twice PICTURE_S."""
+        """Who waits for a picture gets none; the threads end by themselves."""
+        for look in self._looks:
+            look.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._painters.shutdown(wait=False, cancel_futures=True)
 
@@ -71,7 +75,7 @@ class Handlers:
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         accept = request.headers.get(hdrs.ACCEPT, "")
-        text, media_type = await self._do(lambda: exposition(self._status(), accept))
+        text, media_type = await self.do(lambda: exposition(self._status(), accept))
         return web.Response(body=text, headers={hdrs.CONTENT_TYPE: media_type})
 
     async def events(self, request: web.Request) -> web.StreamResponse:
@@ -80,15 +84,22 @@ class Handlers:
             self._log,
             self._news,
             self._identity.session_id,
-            since=query(request, "since", int, 0),
+            since=query(request, "since", Count, 0),
             session=request.query.get("session", ""),
             follow=query(request, "follow", bool, True),
         )
 
     async def picture(self, request: web.Request) -> web.StreamResponse:
         name, boxes = request.match_info["name"], query(request, "boxes", bool, True)
-        look = await self._do(lambda: self._look(name))
-        made = await self._do(lambda: pictures.take(look, boxes=boxes, patience_s=PICTURE_S), self._painters)
+        look = await self.do(lambda: self._look(name))
+        self._looks.add(look)
+        try:
+            made = await self.do(
+                lambda: pictures.take(look, boxes=boxes, patience_s=PICTURE_S), self._painters
+            )
+        finally:  # the client may have gone away
+            self._looks.discard(look)
+            look.close()
         headers = {
             "Edged-Captured-At": str(made.captured_at),
             "Edged-Age-Ms": str(made.age_ms),
@@ -101,7 +112,7 @@ class Handlers:
     # What is desired.
 
     async def config(self, _: web.Request) -> web.StreamResponse:
-        return self._configured(await self._do(self._steering.config))
+        return self._configured(await self.do(self._steering.config))
 
     async def history(self, _: web.Request) -> web.StreamResponse:
         return await self._json(lambda: History(self._steering.history()))
@@ -173,19 +184,20 @@ class Handlers:
 
     # In the loop.
 
-    async def _do(self, work: Callable[[], _T], threads: ThreadPoolExecutor | None = None) -> _T:
+    async def do(self, work: Callable[[], _T], threads: ThreadPoolExecutor | None = None) -> _T:
+        """In one of the threads."""
         return await asyncio.get_running_loop().run_in_executor(threads or self._threads, work)
 
     async def _json(self, make: Callable[[], Any]) -> web.Response:
-        return web.Response(body=await self._do(lambda: _encoder.encode(make())), content_type=JSON)
+        return web.Response(body=await self.do(lambda: _encoder.encode(make())), content_type=JSON)
 
     async def _check(self, make: Callable[[], Check]) -> web.Response:
-        check = await self._do(make)
+        check = await self.do(make)
         return web.Response(body=_encoder.encode(check), status=200 if check.ok else 503, content_type=JSON)
 
     async def _result(self, start: Callable[[], Future[_T]]) -> _T:
         """Of what the daemon goes on with whether its client waits or not."""
-        return await asyncio.shield(asyncio.wrap_future(await self._do(start)))
+        return await asyncio.shield(asyncio.wrap_future(await self.do(start)))
 
     async def _change(
         self,
@@ -221,10 +233,13 @@ class Handlers:
         )
 
 
-def query(request: web.Request, param: str, kind: type[_T], default: _T) -> _T:
+def query(request: web.Request, param: str, kind: Any, default: _T) -> _T:
     """A value of the query. msgspec.ValidationError when it is not of that type."""
     text = request.query.get(param)
-    return default if text is None else msgspec.convert(text, kind, strict=False)
+    if text is None:
+        return default
+    value: _T = msgspec.convert(text, kind, strict=False)
+    return value
 
 
 def if_match(request: web.Request) -> frozenset[str] | None:

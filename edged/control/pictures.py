@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before Python 3.11
 from typing import Any
 
 import msgspec
@@ -42,15 +41,16 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 def take(look: Look, *, boxes: bool, patience_s: float) -> Picture:
     """Waits for the frame and its result; may take seconds. HttpError 504 when none comes, MissingPackage (OpenCV)."""
     opencv()
+    frame = look.frame(patience_s)
+    if frame is None:
+        raise _nothing("picture", patience_s)
     try:
-        spec, planes, captured_ns = _copied(look, patience_s)
-        result = look.result.result(patience_s)
-    except FutureTimeout:
-        raise HttpError(
-            504,
-            f"no picture came within {patience_s:g} s",
-            hint="edged status says how the pipeline and its source are",
-        ) from None
+        spec, planes, captured_ns = frame.spec, [p.copy() for p in frame.planes], frame.captured_mono_ns
+    finally:
+        frame.release()
+    result = look.result(patience_s)
+    if result is None:
+        raise _nothing("result", patience_s)
     picture = _as_seen(spec, planes, look.view if result.dewarped else WHOLE)
     if boxes:
         picture = draw(picture, result)
@@ -63,16 +63,9 @@ def take(look: Look, *, boxes: bool, patience_s: float) -> Picture:
     )
 
 
-def _copied(look: Look, patience_s: float) -> tuple[FrameSpec, list[U8], int]:
-    try:
-        frame = look.frame.result(patience_s)
-    except FutureTimeout:
-        look.give_up()
-        raise
-    try:
-        return frame.spec, [plane.copy() for plane in frame.planes], frame.captured_mono_ns
-    finally:
-        frame.release()
+def _nothing(what: str, patience_s: float) -> HttpError:
+    hint = "edged status says how the pipeline, its source and its model are"
+    return HttpError(504, f"no {what} came within {patience_s:g} s", hint=hint)
 
 
 def _as_seen(spec: FrameSpec, planes: Sequence[U8], view: View) -> U8:

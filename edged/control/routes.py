@@ -9,7 +9,7 @@ from typing import Any, Literal
 from aiohttp import web
 
 from edged.control import pictures, streams
-from edged.control.answers import Check, EventLine, History, PipelineAnswer, Revert, Status
+from edged.control.answers import Check, Count, EventLine, History, PipelineAnswer, Revert, Status
 from edged.control.handlers import Handlers
 from edged.steering import ConfigState
 
@@ -95,7 +95,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/events", Handlers.events, "Events, a line of JSON each", EventLine, streams.MEDIA_TYPE,
         params=(
-            Param("since", int, "Only events after the one of this number"),
+            Param("since", Count, "Only events after the one of this number"),
             Param("session", str, "The session that the number is of"),
             Param("follow", bool, "Go on with those that come; default: true"),
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
 from typing import Any
@@ -118,7 +118,8 @@ class ControlServer:
         guard = Guard(self._most_clients, self._idle_s)
         app = web.Application(client_max_size=LARGEST, middlewares=[_middleware(guard)])
         for route in routes:
-            app.router.add_route(route.method, route.path, self._answer(route, handlers))
+            answer = self._answer(route, handlers)
+            app.router.add_route(route.method, route.path, answer, expect_handler=_expected)
         runner = web.AppRunner(
             app,
             access_log=None,
@@ -137,21 +138,20 @@ class ControlServer:
 
     def _answer(self, route: Route, handlers: Handlers) -> Handler:
         async def answer(request: web.Request) -> web.StreamResponse:
-            if (request.content_length or 0) > LARGEST:  # said without reading any of it
-                raise HttpError(413, _SAID[413], hint=_HINTS[413])
+            _check_size(request)
             if route.who == "operators":
-                await self._admit(request)
+                await self._admit(request, handlers.do)
             return await asyncio.wait_for(route.handler(handlers, request), route.limit_s)
 
         return answer
 
-    async def _admit(self, request: web.Request) -> None:
+    async def _admit(self, request: web.Request, do: Callable[[Callable[[], bool]], Awaitable[bool]]) -> None:
         """HttpError 403: whoever asks may not change things. Else request[PEER] says who it is."""
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client went away")
         peer, group = Peer.of(transport.get_extra_info("socket")), self._config.group
-        if not await self._loop.run_in_executor(None, may_change, peer, group):
+        if not await do(lambda: may_change(peer, group)):
             raise HttpError(
                 403,
                 f"{peer} may read, and not change anything",
@@ -172,6 +172,27 @@ def _open(config: ControlConfig, listen_fds: Sequence[int]) -> Iterator[Listenin
             hint="set control.socket, or let systemd make a folder (RuntimeDirectory=edged)",
         )
     yield listen(path, config.group)
+
+
+def _check_size(request: web.Request) -> None:
+    """HttpError 413 before any of a body is read."""
+    if (request.content_length or 0) > LARGEST:
+        raise HttpError(413, _SAID[413], hint=_HINTS[413])
+
+
+async def _expected(request: web.Request) -> web.Response | None:
+    """Of a client that asks whether it may send its body (curl does)."""
+    try:
+        _check_size(request)
+        if request.headers[hdrs.EXPECT].lower() != "100-continue":
+            raise HttpError(
+                417, "the request expects what there is not", hint="Expect: 100-continue, or nothing"
+            )
+    except HttpError as e:
+        return _told(e)
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # the answer's head is still to come
+    return None
 
 
 def _beside(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
