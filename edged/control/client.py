@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import socket
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ DEFAULT_SOCKET = "/run/edged/control.sock"
 ANSWER_S = 60.0
 CHANGE_S = 610.0  # a model may load for minutes; the daemon itself says when it takes too long
 QUIET_S = 30.0  # without a heartbeat a stream of events is dead
+CONNECT_S = 5
+_TIMEVAL = struct.Struct("ll")  # struct timeval
 _T = TypeVar("_T")
 
 
@@ -142,8 +145,10 @@ class _Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
+        # a socket with Python's timeout does not wait for room in the backlog
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(CONNECT_S, 0))
         self.sock.connect(os.fspath(self._path))
+        self.sock.settimeout(self.timeout)
 
 
 class _Exchange:

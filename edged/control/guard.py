@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_CLIENTS = 256
 IDLE_S = 15.0
+REFUSED_S = 0.5  # that one client too many is still there
 LOOK_S = 1.0  # between two looks at who is idle
 
 
@@ -70,13 +71,15 @@ class Guard:
 
 
 class _Full(asyncio.Protocol):
-    """Says that there are too many clients."""
+    """Says that there are too many clients, and closes when it has the request: what is unread would be a reset."""
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
         error = HttpError(503, f"{self._most} clients are connected already", hint="close some, or try again")
         body = msgspec.json.encode(document(error))
         head = (
@@ -84,4 +87,8 @@ class _Full(asyncio.Protocol):
             "Retry-After: 1\r\nConnection: close\r\n\r\n"
         )
         transport.write(head.encode() + body)
-        transport.close()
+        asyncio.get_running_loop().call_later(REFUSED_S, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._transport.close()

@@ -22,7 +22,7 @@ from edged.control.events import EventLog
 from edged.control.exposition import exposition
 from edged.control.problems import HttpError
 from edged.control.rights import Peer
-from edged.control.streams import News, stream
+from edged.control.streams import News, Stream, tell
 from edged.looks import Look
 from edged.messages import Identity, PipelineState
 from edged.metrics import Snapshot
@@ -79,15 +79,9 @@ class Handlers:
         return web.Response(body=text, headers={hdrs.CONTENT_TYPE: media_type})
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        return await stream(
-            request,
-            self._log,
-            self._news,
-            self._identity.session_id,
-            since=query(request, "since", Count, 0),
-            session=request.query.get("session", ""),
-            follow=query(request, "follow", bool, True),
-        )
+        since, follow = query(request, "since", Count, 0), query(request, "follow", bool, True)
+        stream = Stream(self._log, self._identity.session_id, since, follow)
+        return await tell(request, stream, self._news, request.query.get("session", ""))
 
     async def picture(self, request: web.Request) -> web.StreamResponse:
         name, boxes = request.match_info["name"], query(request, "boxes", bool, True)

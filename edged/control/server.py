@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from types import TracebackType
 from typing import Any
 
@@ -22,7 +22,7 @@ from edged.control.openapi import describe
 from edged.control.problems import MEDIA_TYPE, HttpError, defect, document
 from edged.control.rights import Peer, may_change
 from edged.control.routes import ROUTES, Route
-from edged.control.sockets import ControlError, Listening, inherited, listen, loopback, socket_path
+from edged.control.sockets import BACKLOG, ControlError, Listening, inherited, listen, loopback, socket_path
 from edged.control.streams import News
 from edged.errors import EdgedError
 from edged.messages import Identity
@@ -64,19 +64,23 @@ class ControlServer:
                 self._exposed.append(loopback(config.health_port))
                 opened.callback(self._exposed[0].close)
             self._closing = opened.pop_all()
-        self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
-        self._thread = threading.Thread(target=self._main, name="control", daemon=True)
+        self._serving: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
 
     def start(self) -> None:
-        self._thread.start()
+        """Once."""
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=self._main, args=(loop,), name="control", daemon=True)
+        self._serving = loop, thread
+        thread.start()
 
     def stop(self) -> None:
         """Streams get their last line; sockets are gone when it returns. Idempotent; legal before `start`."""
-        if self._thread.ident is not None:
-            if not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(2 * STOP_S + 1)
+        if self._serving is not None:
+            loop, thread = self._serving
+            with suppress(RuntimeError):  # it has ended
+                loop.call_soon_threadsafe(self._stop.set)
+            thread.join(2 * STOP_S + 1)
         self._closing.close()
 
     def __enter__(self) -> ControlServer:
@@ -90,15 +94,13 @@ class ControlServer:
 
     # In the server's thread.
 
-    def _main(self) -> None:
+    def _main(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            asyncio.set_event_loop(self._loop)
-            self._loop.run_until_complete(self._serve())
+            loop.run_until_complete(self._serve())
         except Exception:
             log.exception("the control API has ended: a defect in edged; what runs goes on without it")
         finally:
-            asyncio.set_event_loop(None)
-            self._loop.close()
+            loop.close()
 
     async def _serve(self) -> None:
         async with AsyncExitStack() as stack:
@@ -109,8 +111,8 @@ class ControlServer:
             stack.callback(handlers.close)
             await self._listen(stack, ROUTES, handlers, self._sockets)
             await self._listen(stack, [r for r in ROUTES if r.exposed], handlers, self._exposed)
-            stack.callback(news.close)  # first of all: streams end, and then connections do
             await self._stop.wait()
+            await news.close(STOP_S)
 
     async def _listen(
         self, stack: AsyncExitStack, routes: Sequence[Route], handlers: Handlers, sockets: Sequence[Listening]
@@ -133,7 +135,8 @@ class ControlServer:
         guard.server = runner.server
         _beside(stack, guard.watch())
         for listening in sockets:
-            serving = await self._loop.create_server(guard, sock=listening.sock)
+            loop = asyncio.get_running_loop()
+            serving = await loop.create_server(guard, sock=listening.sock, backlog=BACKLOG)
             stack.callback(serving.close)
 
     def _answer(self, route: Route, handlers: Handlers) -> Handler:

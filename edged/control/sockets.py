@@ -18,7 +18,7 @@ from edged.errors import EdgedError, ExitCode
 
 NAME = "control.sock"
 MODE = 0o660
-BACKLOG = 128
+BACKLOG = 512  # clients that connect at once and have not been seen yet
 ANSWER_S = 1.0  # a daemon that listens takes a connection at once
 # of struct sockaddr_un, less the NUL at its end
 LONGEST = 107

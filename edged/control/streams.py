@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -31,6 +34,7 @@ class News:
         self._next = self._loop.create_future()
         self.closed = False
         self._pulsing = False
+        self._streams: set[asyncio.Task[Any]] = set()
         self._unsubscribe = log.subscribe(self._wake)
 
     def _wake(self) -> None:
@@ -47,61 +51,86 @@ class News:
         """Done at the next news."""
         return self._next
 
-    def close(self) -> None:
-        """Streams end."""
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """For as long as a stream lasts, in its task."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._streams.add(task)
+        try:
+            yield
+        finally:
+            self._streams.discard(task)
+
+    async def close(self, timeout_s: float) -> None:
+        """Streams end with a last line, unless their readers do not read."""
         self._unsubscribe()
         self.closed = True
         self._pulse()
+        if self._streams:
+            await asyncio.wait(self._streams, timeout=timeout_s)
 
 
-async def stream(
-    request: web.Request,
-    log: EventLog,
-    news: News,
-    session_id: str,
-    *,
-    since: int,
-    session: str,
-    follow: bool,
-) -> web.StreamResponse:
-    """Events after number `since` of `session` ("": of this one), then, if `follow`, those that come."""
-    response = web.StreamResponse(headers={"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"})
-    await response.prepare(request)
-    position = since
-    lines: list[EventLine] = []
-    if (session and session != session_id) or since > log.last:
-        position = 0
-        lines.append(Gap(missed=None, reason=f"the daemon was started anew: this is session {session_id}"))
-    beat = 0.0
-    while True:
-        pulse = news.pulse()  # before the look: nothing comes unseen between
-        events, missed = log.after(position, BATCH)
+@dataclass(slots=True)
+class Stream:
+    """One reader's place in the log: `position` is the number of the last event that it has."""
+
+    log: EventLog
+    session_id: str
+    position: int
+    follow: bool
+    beat: float = 0.0  # when the next heartbeat is due
+
+    def begin(self, session: str) -> Iterator[EventLine]:
+        """`session`: that of the position, "": this one. Of another one nothing is known."""
+        if (session and session != self.session_id) or self.position > self.log.last:
+            self.position = 0
+            yield Gap(missed=None, reason=f"the daemon was started anew: this is session {self.session_id}")
+
+    def due(self, now: float) -> tuple[list[EventLine], bool]:
+        """The next lines, and whether there are more at once."""
+        lines: list[EventLine] = []
+        events, missed = self.log.after(self.position, BATCH)
         if missed:
             lines.append(Gap(missed=missed, reason="older than what is kept"))
-        lines += events
         if events:
-            position = events[-1].seq
-        now = asyncio.get_running_loop().time()
-        if follow and now >= beat:
-            beat = now + HEARTBEAT_S
-            lines.append(Heartbeat(session_id=session_id, seq=log.last, at=time.time_ns()))
-        if news.closed:
-            lines.append(End(reason="the daemon stops"))
-        if lines and not await _wrote(request, response, lines):
-            return response
-        lines = []
-        if news.closed or (not follow and len(events) < BATCH):
+            lines += events
+            self.position = events[-1].seq
+        if self.follow and now >= self.beat:
+            self.beat = now + HEARTBEAT_S
+            lines.append(Heartbeat(session_id=self.session_id, seq=self.log.last, at=time.time_ns()))
+        return lines, len(events) == BATCH
+
+
+async def tell(request: web.Request, stream: Stream, news: News, session: str) -> web.StreamResponse:
+    """Answer with the stream, to its end."""
+    response = web.StreamResponse(headers={"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"})
+    await response.prepare(request)
+    clock = asyncio.get_running_loop().time
+    with news.reading():
+        reads = await _wrote(request, response, stream.begin(session))
+        while reads:
+            pulse = news.pulse()  # before the look: nothing comes unseen between
+            lines, more = stream.due(clock())
+            last = not more and (news.closed or not stream.follow)
+            if news.closed and last:
+                lines.append(End(reason="the daemon stops"))
+            reads = await _wrote(request, response, lines)
+            if last:
+                break
+            if not more:
+                await asyncio.wait({pulse}, timeout=max(0.0, stream.beat - clock()))
+        if reads:
             await response.write_eof()
-            return response
-        if len(events) < BATCH:
-            await asyncio.wait({pulse}, timeout=max(0.0, beat - now))
+    return response
 
 
 async def _wrote(request: web.Request, response: web.StreamResponse, lines: Iterable[EventLine]) -> bool:
     """False: nobody reads; the connection is cut, as a last line would wait like the others."""
     data = b"".join(_encoder.encode(line) + b"\n" for line in lines)
     try:
-        await asyncio.wait_for(response.write(data), STALL_S)
+        if data:
+            await asyncio.wait_for(response.write(data), STALL_S)
     except asyncio.TimeoutError:
         if request.transport is not None:
             request.transport.abort()

@@ -219,7 +219,8 @@ class Served:
     def __init__(self, folder: Path, **options: Any) -> None:
         self.path = folder / "control.sock"
         self.steering, self.log = FakeSteering(), EventLog()
-        control = ControlConfig(socket=str(self.path), group=options.pop("group", "no-such-group"))
+        group, port = options.pop("group", "no-such-group"), options.pop("health_port", None)
+        control = ControlConfig(socket=str(self.path), group=group, health_port=port)
         self.server = ControlServer(self.steering, self.log, control, IDENTITY, **options)
         self.client = Client(self.path)
 
