@@ -173,7 +173,7 @@ class FakeSteering:
 
     def revert(self, revision: int | None, *, by: str) -> Future[ConfigState]:
         self._check()
-        wanted = len(self._states) - 1 if revision is None else revision
+        wanted = max(1, len(self._states) - 1) if revision is None else revision
         if not 1 <= wanted <= len(self._states):
             raise NoSuchThing(f"there is no revision {wanted}", hint="edged config history")
         return self._change(self._states[wanted - 1].data, f"revert to {wanted} by {by}")
