@@ -111,11 +111,12 @@ def _draw_one(cv2: Any, picture: U8, d: Detection, thick: int) -> None:
 def _write(
     cv2: Any, picture: U8, text: str, at: tuple[int, int], colour: tuple[int, ...], thick: int
 ) -> None:
-    """Light letters with a dark edge are read on every ground. OpenCV's letters are ASCII: others are '?'."""
-    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.45 * thick
+    """Dark letters on a ground of their own; `at`: their lower left. OpenCV's are ASCII: others are '?'."""
+    font, scale, (x, y) = cv2.FONT_HERSHEY_SIMPLEX, 0.45 * thick, at
     text = text.encode("ascii", "replace").decode()
-    for ink, width in (((0, 0, 0), 3 * thick), (colour, thick)):
-        cv2.putText(picture, text, at, font, scale, ink, width, cv2.LINE_AA)
+    (width, height), below = cv2.getTextSize(text, font, scale, thick)
+    cv2.rectangle(picture, (x, y - height), (x + width, y + below), colour, -1)
+    cv2.putText(picture, text, at, font, scale, (0, 0, 0), thick, cv2.LINE_AA)
 
 
 def _encoded(picture: U8) -> bytes:
