@@ -190,17 +190,22 @@ class TensorRtEngine:
 
     def bind(self, views: Mapping[str, TensorView], region: Region) -> TensorRtExecution:
         """A context on these tensors and the region's activation memory. Once the region is frozen, memory that
-        TensorRT asks for is unplanned.
+        TensorRT asks for is unplanned. An error keeps nothing of TensorRT.
         """
         if self._contexts is None:
             raise EngineError(f"{self._who}: the engine is closed", hint="bind before close")
         check_views(self._who, (*self.inputs, *self.outputs), views, Memory.DEVICE)
         self.library.logger.take()
-        context, self._spare = self._spare or self._contexts.make(), None
-        activations = None
-        if self._activations:
-            activations = region.tensor(TensorSpec(_ACTIVATIONS, (self._activations,), _U8))
-        self._contexts.bind(context, activations, views, [s.handle for s in self._aux])
+        context = activations = None
+        try:
+            context, self._spare = self._spare or self._contexts.make(), None
+            if self._activations:
+                activations = region.tensor(TensorSpec(_ACTIVATIONS, (self._activations,), _U8))
+            self._contexts.bind(context, activations, views, [s.handle for s in self._aux])
+        except BaseException as e:
+            let_go(e)
+            context = None
+            raise
         self.memory.watch(region)
         self._open.append(TensorRtExecution(self._who, context, self._contexts, self._open.remove))
         return self._open[-1]

@@ -230,9 +230,9 @@ def test_a_builder_killed_at_any_moment_leaves_no_plan_that_loads_wrong(tmp_path
     subprocess.run(command, check=True, capture_output=True)
     whole_s = time.monotonic() - started
     before = store.plans(sha256)
-    for _ in range(KILLS):
+    for n in range(KILLS):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as build:
-            time.sleep(rng.uniform(0.25, 1.0) * whole_s)
+            time.sleep((0.25 + 0.75 * (n + rng.random()) / KILLS) * whole_s)
             build.kill()
         found = store.plans(sha256)
         assert len(found) == 1

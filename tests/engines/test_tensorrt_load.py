@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.devices.cpu import CpuDevice
@@ -26,6 +26,7 @@ from tests.engines.fake_plan import PlanFacts, install, pack, sidecar
 from tests.engines.fake_rules import RULES
 from tests.engines.fake_tensorrt import fake_tensorrt
 from tests.engines.tensorrt_rig import loaded, tensorrt_of
+from tests.searching import examples
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ class Damaged:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_a_damaged_plan_is_told_without_tensorrt_seeing_it(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder, fake_tensorrt(), standin():
         d = Damaged(Path(folder))

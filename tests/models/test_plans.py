@@ -12,13 +12,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.models import durable
 from edged.models.durable import exclusive
 from edged.models.plans import PlanError, PlanStore, Sidecar, fingerprint, header
 from tests.models.plan_files import ONNX, install, plan_bytes, sidecar_of
+from tests.searching import examples
 
 
 @pytest.fixture
@@ -188,7 +189,7 @@ def test_another_devices_plan_is_refused(store: PlanStore, tmp_path: Path) -> No
 
 
 @given(st.data())
-@settings(max_examples=60)
+@examples(60)
 def test_any_change_of_any_byte_is_refused(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = PlanStore(Path(folder) / "plans")
