@@ -38,6 +38,7 @@ LAYERS = (
         "edged.messages",
         "edged.backoff",
         "edged.config.schema",  # values alone
+        "edged.sensors",
         "edged.views",
     ),
     ("edged.memory", "edged.mailbox", "edged.registry", "edged.interfaces", "edged.parsers.base"),
@@ -52,6 +53,7 @@ LAYERS = (
         "edged.recovery",
         "edged.service",
         "edged.rates",
+        "edged.pressure",
     ),
     ("edged.framesets",),
     ("edged.results",),
@@ -64,6 +66,7 @@ LAYERS = (
         "edged.steering",
         "edged.assembly",
         "edged.process",
+        "edged.thinning",
         "edged.desk",
         "edged.daemon",
     ),
