@@ -41,7 +41,7 @@ class Thinner:
         self._pressure = Pressure()
         self._alarms: dict[str, float] = {}  # counts since boot, as they were seen last
         self._windows: dict[str, Window] = {}
-        self._missing_told = False
+        self._checked: PressureConfig | None = None  # whose sensors were looked for
 
     def limited(self, unit: str) -> str:
         """Of "pipeline NAME": how far it is held back, and why; "": not at all."""
@@ -104,10 +104,10 @@ class Thinner:
         return shares
 
     def _tell_missing(self, readings: Sequence[Reading]) -> None:
-        """Once, with the first readings: a limit on a sensor that is not there would never be noticed."""
-        if not readings or self._missing_told:
+        """Once, with the first readings: that a limit is on a sensor which is not there, nobody would notice."""
+        if not readings or self._checked is self.options:
             return
-        self._missing_told = True
+        self._checked = self.options
         for key, kind, limits in (
             ("celsius", "temperature", self.options.celsius),
             ("watts", "power", self.options.watts),

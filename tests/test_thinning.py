@@ -13,6 +13,7 @@ import pytest
 
 from edged.config.schema import PressureConfig
 from edged.messages import Event
+from edged.metrics import Snapshot
 from edged.sensors.thread import Sensors
 from edged.thinning import LEAST, PATIENT, Thinner, Window
 from tests.sensors.trees import orin, zone
@@ -177,6 +178,8 @@ def test_heat_degrades_a_daemon_and_calm_undoes_it(tmp_path: Path) -> None:
         assert cool.wait(20)
         assert well.wait(20)
     assert snapshot.pressure.every == {"front": 3, "rear": 3}
+    sent = msgspec.json.decode(msgspec.json.encode(snapshot), type=Snapshot)
+    assert (sent.sensors, sent.pressure) == (snapshot.sensors, snapshot.pressure)
     assert len(seqs) > 2
     assert all(b - a >= 3 for a, b in pairwise(seqs)), "every third, or less where one gave way"
     rear = snapshot.pipelines["rear"]
