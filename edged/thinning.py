@@ -67,18 +67,23 @@ class Thinner:
         if level == was.level:
             return []
         self._windows.clear()  # what was counted at another level says nothing of this one
-        news = self._news(level - was.level, {n: k for n, k in after.items() if before.get(n, 1) != k})
+        why = reason
+        if was.level > most:
+            why = "there are fewer pipelines to hold back"
+        elif level < was.level:
+            why = f"nothing near a limit for {self.options.calm_s:g} s"
+        news = self._news({n: k for n, k in after.items() if before.get(n, 1) != k}, why)
         log.warning("pressure: %s", news.reason)
         return [news]
 
-    def _news(self, change: int, changed: Mapping[str, int]) -> News:
+    def _news(self, changed: Mapping[str, int], why: str) -> News:
+        """`changed`: pipelines and the new n of "every nth frame"."""
         said = "; ".join(
             f"{'pipeline' if len(names) == 1 else 'pipelines'} {', '.join(names)}: "
             + (f"every {ordinal(n)} frame" if n > 1 else "every frame again")
             for n in sorted(set(changed.values()))
             if (names := [name for name, k in changed.items() if k == n])
         )
-        why = self._pressure.reason if change > 0 else f"nothing near a limit for {self.options.calm_s:g} s"
         return News("degraded" if self._pressure.level else "running", f"{said}: {why}" if said else why)
 
     def _new_alarms(self, readings: Sequence[Reading]) -> dict[str, int]:
@@ -91,16 +96,18 @@ class Thinner:
 
     def _late(self, now: float, pipelines: Mapping[str, Pipeline]) -> dict[str, Late]:
         """What the last whole window of each live pipeline with a deadline said."""
-        shares = {}
+        shares, windows = {}, {}
         for name, p in pipelines.items():
             if not p.live or p.config.deadline_ms is None:
                 continue
             inferred, late = p.inferred, p.late
             window = self._windows.get(name)
             if window is None or window.inferred > inferred:  # a pipeline of that name is new
-                window = self._windows[name] = Window(now, inferred, late)
+                window = Window(now, inferred, late)
+            windows[name] = window
             window.look(now, inferred, late, self.options.hold_s)
             shares[name] = Late(window.share, p.config.deadline_ms)
+        self._windows = windows
         return shares
 
     def _tell_missing(self, readings: Sequence[Reading]) -> None:

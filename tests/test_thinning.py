@@ -71,6 +71,19 @@ class TestThinner:
             thinner.look(0, pipelines)
         assert thinner.use.every == {"front": 2}
 
+    def test_when_all_that_are_held_back_end_it_is_over(self, tmp_path: Path) -> None:
+        root = orin(tmp_path)
+        write(zone(root, "gpu-thermal"), "97500")
+        pipelines = rigs(front={})
+        thinner, sensors = self.thinner(root)
+        with sensors:
+            await_temperature(sensors, "gpu-thermal", 97.5)
+            thinner.look(0, pipelines)
+            pipelines["front"].close()
+            news = thinner.look(1, pipelines)
+        assert [(n.state, n.reason) for n in news] == [("running", "there are fewer pipelines to hold back")]
+        assert thinner.use.every == {}
+
     def test_a_sync_group_is_held_back_as_one(self, tmp_path: Path) -> None:
         pipelines = rigs(a={"sync_group": "rig"}, b={"sync_group": "rig", "priority": 2}, c={"priority": 1})
         root = orin(tmp_path)
