@@ -25,9 +25,10 @@ from edged.errors import ConfigError, EdgedError, ExitCode, FatalDeviceError
 from edged.looks import Look
 from edged.memory import Budget, Want, available_bytes, wanted_bytes
 from edged.messages import Event, Identity
-from edged.metrics import Snapshot
+from edged.metrics import PressureUse, Snapshot
 from edged.observed import model_use, pipeline_counts, region_uses, sink_counts, source_use
 from edged.process import ask_on_signals, freeze_garbage, tuned_interpreter
+from edged.sensors.thread import Sensors
 from edged.sinks.worker import SinkWorker
 from edged.steering import NoSuchThing
 from edged.supervisor import (
@@ -45,6 +46,7 @@ from edged.supervisor import (
     Tell,
     Tick,
 )
+from edged.thinning import Thinner
 from edged.units import Report, Unit, die
 
 TICK_S = 0.2
@@ -68,7 +70,8 @@ class Daemon:
     """One run of one configuration. Build it (ConfigError when the machine lacks what it names), `run` it once.
 
     `on_tick(daemon)` is called from the main loop about five times a second, `on_event(event)` for each
-    change of a unit's state; both must be quick.
+    change of a unit's state; both must be quick. `sensors`: pipelines are held back as [pressure] says by what they
+    read; whoever made them starts and stops them.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Daemon:
         on_tick: Callable[[Daemon], None] | None = None,
         on_event: Callable[[Event], None] | None = None,
         makers: Makers = REGISTERED,
+        sensors: Sensors | None = None,
     ) -> None:
         found = inspect_machine(config)
         choice = choose_device(config)
@@ -110,9 +114,8 @@ class Daemon:
         self.sync_groups = parts.sync_groups
         self.units: dict[str, Unit] = {**self.sources, **self.runners}
         self.core = Core(parts.kinds, parts.backoffs)
-        self.board = Board(
-            self.pipelines, parts.needs, lambda unit: r.limited if (r := self.runners.get(unit)) else ""
-        )
+        self.thinner = None if sensors is None else Thinner(config.pressure, sensors)
+        self.board = Board(self.pipelines, parts.needs, self._limited)
         offers = [worker.offer for worker in self.sinks.values()]
         self._announcer = Announcer(self.identity, offers, on_event)
 
@@ -140,6 +143,8 @@ class Daemon:
             regions={k: v for u in self.units.values() for k, v in region_uses(u).items()},
             models={n.removeprefix("model "): model_use(r, self.core) for n, r in self.runners.items()},
             sync_groups={n: g.counts() for n, g in self.sync_groups.items()},
+            sensors=() if self.thinner is None else self.thinner.sensors.readings,
+            pressure=PressureUse() if self.thinner is None else self.thinner.use,
             errors=tuple(str(e) for e in self.errors),
         )
 
@@ -193,12 +198,24 @@ class Daemon:
                 if self.core.phase == "booting" and now >= patience:
                     patience = float("inf")
                     log.warning("still waiting for %s", ", ".join(self.core.waiting_for))
+                self._hold_back(now)
                 if self._on_tick is not None:
                     self._on_tick(self)
             for happening in happenings:
                 code = self._do(now, happening)
                 if code is not None:
                     return code
+
+    def _limited(self, unit: str) -> str:
+        """Why a runner or a pipeline works, but not as asked."""
+        runner = self.runners.get(unit)
+        if runner is not None:
+            return runner.limited
+        return "" if self.thinner is None else self.thinner.limited(unit)
+
+    def _hold_back(self, now: float) -> None:
+        for news in () if self.thinner is None else self.thinner.look(now, self.pipelines):
+            self._announcer.event("pressure", news.state, news.reason)
 
     def _due(self, asked: threading.Event, now: float) -> list[Happening]:
         """What time brings."""

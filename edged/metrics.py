@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from edged.sensors.readings import Reading
+
 _LOW_S = 1e-6
 _PER_FACTOR = 1 / math.log(1.04)  # neighbouring buckets differ by 4%
 _BUCKETS = int(math.log(1000 / _LOW_S) * _PER_FACTOR) + 2  # up to 1000 s
@@ -78,13 +80,14 @@ class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
     """offered = inferred + dropped + failed, once the pipeline is drained. `state`, `reason`: see health.py.
 
     `lost` are pictures the source missed before they were offered (no free slot, driver), `skipped` those that
-    every, max_fps or a frame set left out: neither is offered nor dropped. `stages`:
+    every, max_fps, a frame set or pressure left out: neither is offered nor dropped. `stages`:
     wait (capture to runner), infer (launch to completion: preprocess and engine), preprocess and engine
     on their own (on a GPU between events of its stream), parse, age (capture to hand-over to the sinks), host
     (processor time of the runner's thread, from the mailbox to the launch and from waking up to parsing).
 
     `copied`: bytes of pixels that the CPU moved for the frames inferred, by stage: 0 where the device reads what the
-    camera wrote. `ages`: results of at most the ages AGES_S.
+    camera wrote. `late`: results older than deadline_ms when they were handed to the sinks. `ages`: those of at most
+    the ages AGES_S.
     """
 
     source: str
@@ -97,6 +100,7 @@ class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     lost: int
     skipped: int = 0
+    late: int = 0
     rejected: int
     detections: int
     fps: float
@@ -160,6 +164,18 @@ class RegionUse(msgspec.Struct, frozen=True):
     slots_high_water: int = 0
 
 
+class PressureUse(msgspec.Struct, frozen=True, kw_only=True):
+    """How far pipelines are held back: `level` of `most` steps, and why the last one was taken (pressure.py).
+
+    every: of how many frames each live pipeline takes one; 1: all that it wants.
+    """
+
+    level: int = 0
+    most: int = 0
+    reason: str = ""
+    every: Mapping[str, int] = {}
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What is observed at one moment; the supervisor makes it, anyone may read it."""
 
@@ -171,4 +187,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     regions: Mapping[str, RegionUse]
     models: Mapping[str, ModelUse] = {}
     sync_groups: Mapping[str, SyncCounts] = {}
+    sensors: tuple[Reading, ...] = ()
+    pressure: PressureUse = PressureUse()
     errors: tuple[str, ...] = ()

@@ -91,6 +91,7 @@ class Pipeline:
     ) -> None:
         self.name = name
         self.config = config
+        self.live = live
         self.view = View(config.roi, config.dewarp, join("pipelines", name))
         self.mailbox = Mailbox(bell, live=live, keeps=None if sync is None else sync.keeps)
         self.served = 0  # Bell.served when a runner last took a frame; guarded by the bell's condition
@@ -127,6 +128,7 @@ class Pipeline:
         self.failed = 0
         self.rejected = 0
         self.detections = 0
+        self.late = 0
         self._copied_capture = 0
         self._copied_preprocess = 0
         self.times = {stage: Histogram() for stage in STAGES}
@@ -174,6 +176,10 @@ class Pipeline:
         return wanted
 
     # In any thread.
+
+    def thin(self, n: int) -> None:
+        """From now on, take each n-th only of the frames that it would take. Not where the reader is made to wait."""
+        self._rate.thin = n if self.live else 1
 
     def close(self, how: Ending = "ended") -> None:
         """No frame comes any more; what was accepted is still finished, and then the pipeline has ended so."""
@@ -309,6 +315,8 @@ class Pipeline:
         t["infer"].record((job.done_ns - job.launched_ns) / 1e9)
         t["parse"].record((job.parsed_ns - job.done_ns) / 1e9)
         t["age"].record((now - captured) / 1e9)
+        deadline_ms = self.config.deadline_ms
+        self.late += deadline_ms is not None and now - captured > deadline_ms * 1e6
         t["host"].record(job.host_ns / 1e9)
         self._copied_capture += job.frame.copied
         self._copied_preprocess += job.copied
@@ -329,6 +337,7 @@ class Pipeline:
                 failed=self.failed,
                 lost=self.lost,
                 skipped=self.skipped,
+                late=self.late,
                 rejected=self.rejected,
                 detections=self.detections,
                 fps=round(self.inferred / span_s, 2) if span_s > 0 else 0.0,

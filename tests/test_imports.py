@@ -37,6 +37,7 @@ LAYERS = (
         "edged.messages",
         "edged.backoff",
         "edged.config.schema",  # values alone
+        "edged.sensors",
         "edged.views",
     ),
     ("edged.memory", "edged.mailbox", "edged.registry", "edged.interfaces", "edged.parsers.base"),
@@ -52,6 +53,7 @@ LAYERS = (
         "edged.trial",
         "edged.service",
         "edged.rates",
+        "edged.pressure",
     ),
     ("edged.framesets",),
     ("edged.results",),
@@ -65,6 +67,7 @@ LAYERS = (
         "edged.assembly",
         "edged.process",
         "edged.changes",
+        "edged.thinning",
         "edged.desk",
         "edged.daemon",
     ),
