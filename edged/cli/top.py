@@ -45,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
         return ExitCode.OK
     for status, found in looks:
         if args.json:
-            sensors = getattr(status.snapshot, "sensors", ())
-            _daemon.print_json({"at": status.snapshot.at, "pipelines": found, "sensors": sensors})
+            told = {"at": status.snapshot.at, "pipelines": found, "sensors": status.snapshot.sensors}
+            _daemon.print_json({**told, "pressure": status.snapshot.pressure})
         else:
             console.print(show(status, found))
     return ExitCode.OK
@@ -71,13 +71,15 @@ def show(s: Status, found: dict[str, Rates]) -> RenderableType:
         means = ("" if (ms := r.stages[stage]) is None else f"{ms:.1f}" for stage in stages)
         ages = (f"{r.age_p50_ms:.1f}", f"{r.age_p99_ms:.1f}")
         pipelines.add_row(name, state(r.state), f"{r.fps:.1f}", f"{r.dropped:.1f}", *means, *ages, r.reason)
-    return Group(Text(head), pipelines, *_sensors(s))
+    pressure = s.snapshot.pressure
+    held = f"held back ({pressure.level} of {pressure.most} steps): {pressure.reason}"
+    return Group(Text(head), pipelines, *_sensors(s), *([Text(held, "yellow")] if pressure.level else []))
 
 
 def _sensors(s: Status) -> Iterator[Text]:
     """A line for each kind of sensor that the machine has."""
     kinds: dict[str, list[str]] = {}
-    for r in getattr(s.snapshot, "sensors", ()):
+    for r in s.snapshot.sensors:
         value = f"{r.value:.0%}" if r.unit == "ratio" else f"{r.value:g} {UNITS.get(r.unit, r.unit)}".strip()
         kinds.setdefault(r.kind, []).append(f"{r.name} {value}")
     return (Text(f"{kind}: {', '.join(readings)}") for kind, readings in kinds.items())

@@ -106,10 +106,9 @@ class Client:
     def events(self, since: int = 0, session: str = "", *, follow: bool = True) -> Iterator[EventLine]:
         """Ends with the backlog unless `follow`, or with the daemon: then the last line is an End."""
         asked = urlencode({"since": since, "session": session, "follow": str(follow).lower()})
-        decoder = msgspec.json.Decoder(EventLine)
         with _Exchange(self.path, "GET", f"/v1/events?{asked}", QUIET_S) as answer:
             for line in iter(answer.readline, b""):
-                yield decoder.decode(line)
+                yield self._decoded(line, EventLine)
 
     def backlog(self) -> list[Event]:
         """The events kept, oldest first."""
@@ -122,7 +121,8 @@ class Client:
 
     def _get(self, path: str, kind: type[_T], also: int = 200) -> _T:
         with _Exchange(self.path, "GET", path, ANSWER_S, also=also) as answer:
-            return msgspec.json.decode(answer.read(), type=kind)
+            value: _T = self._decoded(answer.read(), kind)
+            return value
 
     def _send(
         self,
@@ -133,7 +133,18 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> _T:
         with _Exchange(self.path, method, path, CHANGE_S, body=body, headers=headers) as answer:
-            return msgspec.json.decode(answer.read(), type=kind)
+            value: _T = self._decoded(answer.read(), kind)
+            return value
+
+    def _decoded(self, body: bytes, kind: Any) -> Any:
+        """Unreachable when it is not of that type."""
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except msgspec.MsgspecError as e:
+            raise Unreachable(
+                f"what listens at {self.path} answers what this edged does not understand: {e}",
+                hint="is it another version? use the edged that runs there",
+            ) from e
 
 
 class _Connection(http.client.HTTPConnection):

@@ -117,6 +117,27 @@ FAMILIES: tuple[Family, ...] = (
         lambda s: (((n,), p.rejected) for n, p in s.pipelines.items()),
     ),
     Family(
+        "edged_late_results",
+        "Results older than the pipeline's deadline_ms on their way out.",
+        CounterMetricFamily,
+        _PIPELINE,
+        lambda s: (((n,), p.late) for n, p in s.pipelines.items()),
+    ),
+    Family(
+        "edged_pressure_level",
+        "How far pipelines are held back by heat, power or missed deadlines; 0: not at all.",
+        GaugeMetricFamily,
+        (),
+        lambda s: iter([((), float(s.pressure.level))]),
+    ),
+    Family(
+        "edged_pressure_every",
+        "Of how many frames a pipeline takes one, under pressure.",
+        GaugeMetricFamily,
+        _PIPELINE,
+        lambda s: (((n,), float(every)) for n, every in s.pressure.every.items()),
+    ),
+    Family(
         "edged_copied_bytes",
         "Bytes of pixels that the CPU moved.",
         CounterMetricFamily,
@@ -207,11 +228,11 @@ def _stages(s: Snapshot) -> Iterator[Metric]:
 
 def _sensors(s: Snapshot) -> Iterator[Metric]:
     """A metric a kind: edged_temperature_celsius{sensor="cpu-thermal"}; a sensor that is absent or off has none."""
-    kinds: dict[str, GaugeMetricFamily] = {}
-    for r in getattr(s, "sensors", ()):
-        name = f"edged_{r.kind}_{r.unit}"
-        metric = kinds.setdefault(
-            name, GaugeMetricFamily(name, f"Of the machine's sensors: {r.kind}.", labels=("sensor",))
-        )
-        metric.add_metric((r.name,), r.value)
+    kinds: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+    for r in s.sensors:
+        if r.kind not in kinds:
+            help = f"Of the machine's sensors: {r.kind.replace('_', ' ')}."
+            family = CounterMetricFamily if r.unit == "total" else GaugeMetricFamily
+            kinds[r.kind] = family(f"edged_{r.kind}_{r.unit}", help, labels=("sensor",))
+        kinds[r.kind].add_metric((r.name,), r.value)
     yield from kinds.values()

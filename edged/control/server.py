@@ -64,6 +64,7 @@ class ControlServer:
                 self._exposed.append(loopback(config.health_port))
                 opened.callback(self._exposed[0].close)
             self._closing = opened.pop_all()
+        self._failed = ""
         self._stop = asyncio.Event()
         self._serving: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
 
@@ -83,6 +84,11 @@ class ControlServer:
             thread.join(2 * STOP_S + 1)
         self._closing.close()
 
+    @property
+    def failed(self) -> str:
+        """Why nobody is answered any more, though it was not stopped; "": all is well."""
+        return self._failed
+
     def __enter__(self) -> ControlServer:
         self.start()
         return self
@@ -97,7 +103,8 @@ class ControlServer:
     def _main(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             loop.run_until_complete(self._serve())
-        except Exception:
+        except Exception as e:
+            self._failed = f"the control API has ended: {type(e).__name__}: {e}"
             log.exception("the control API has ended: a defect in edged; what runs goes on without it")
         finally:
             loop.close()

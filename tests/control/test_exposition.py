@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 
 from edged.control.answers import Status
 from edged.control.exposition import exposition
-from edged.metrics import AGES_S, Snapshot
+from edged.metrics import AGES_S, PressureUse, Snapshot
+from edged.sensors.readings import Reading
 from tests.control.fake import FakeSteering, Served
 from tests.control.http import ask
 
@@ -78,29 +79,36 @@ def test_what_is_not_known_is_absent() -> None:
     assert not [k for k in samples(text) if ("stage", "preprocess") in k[1] and k[0] == "edged_stage_seconds"]
     empty = Snapshot(at=0, wall_s=0.0, pipelines={}, sources={}, sinks={}, regions={})
     names = {name for name, _ in samples(told(empty))}
-    assert names == {"edged_info", "edged_uptime_seconds", "edged_ready", "edged_alive"}
+    assert names == {
+        "edged_info",
+        "edged_uptime_seconds",
+        "edged_ready",
+        "edged_alive",
+        "edged_pressure_level",
+    }
 
 
 def test_sensors_have_a_metric_a_kind() -> None:
-    class Reading(msgspec.Struct):
-        kind: str
-        name: str
-        value: float
-        unit: str
-
-    class Sensed(Snapshot, frozen=True, kw_only=True):
-        sensors: tuple[Reading, ...]
-
-    base = msgspec.structs.asdict(FakeSteering().snapshot())
-    base["sensors"] = (
-        Reading("temperature", "cpu-thermal", 51.5, "celsius"),
-        Reading("temperature", "gpu-thermal", 49.0, "celsius"),
-        Reading("power", "VDD_IN", 7.25, "watts"),
+    readings = (
+        Reading(kind="temperature", name="cpu-thermal", value=51.5, unit="celsius"),
+        Reading(kind="temperature", name="gpu-thermal", value=49.0, unit="celsius"),
+        Reading(kind="power", name="VDD_IN", value=7.25, unit="watts"),
+        Reading(kind="overcurrents", name="VDD_IN", value=2, unit="total"),
     )
-    text = told(Sensed(**base))
+    text = told(msgspec.structs.replace(FakeSteering().snapshot(), sensors=readings))
     assert value(text, "edged_temperature_celsius", sensor="gpu-thermal") == 49.0
     assert value(text, "edged_power_watts", sensor="VDD_IN") == 7.25
+    assert value(text, "edged_overcurrents_total", sensor="VDD_IN") == 2
     assert text.count("# TYPE edged_temperature_celsius gauge") == 1
+    assert "# TYPE edged_overcurrents_total counter" in text
+
+
+def test_pressure_and_late_results() -> None:
+    pressure = PressureUse(level=2, most=4, reason="hot", every={"front": 3})
+    text = told(msgspec.structs.replace(FakeSteering().snapshot(), pressure=pressure))
+    assert value(text, "edged_pressure_level") == 2
+    assert value(text, "edged_pressure_every", pipeline="front") == 3
+    assert value(text, "edged_late_results_total", pipeline="front") == 0
 
 
 def test_names_that_need_escapes_are_read_back() -> None:
