@@ -33,12 +33,13 @@ class Guard:
         self._most, self._idle_s = most, idle_s
         self._since: dict[RequestHandler, float] = {}  # when it had last a request in hand
         self._busy: set[RequestHandler] = set()
+        self._refused: set[asyncio.Transport] = set()
         self._loop = asyncio.get_running_loop()
 
     def __call__(self) -> asyncio.Protocol:
         assert self.server is not None
         if len(self.server.connections) >= self._most:
-            return _Full(self._most)
+            return _Full(self._most, self._refused)
         handler = self.server()
         self._since[handler] = self._loop.time()
         return handler
@@ -52,6 +53,11 @@ class Guard:
         finally:
             self._busy.discard(handler)
             self._since[handler] = self._loop.time()
+
+    def close(self) -> None:
+        """Those that were one too many go at once."""
+        for transport in tuple(self._refused):
+            transport.abort()
 
     async def watch(self) -> None:
         """For as long as the server lives."""
@@ -73,13 +79,14 @@ class Guard:
 class _Full(asyncio.Protocol):
     """Says that there are too many clients, and closes when it has the request: what is unread would be a reset."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, refused: set[asyncio.Transport]) -> None:
+        self._most, self._refused = most, refused
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._refused.add(transport)
         error = HttpError(503, f"{self._most} clients are connected already", hint="close some, or try again")
         body = msgspec.json.encode(document(error))
         head = (
@@ -92,3 +99,7 @@ class _Full(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None
         self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        assert self._transport is not None
+        self._refused.discard(self._transport)

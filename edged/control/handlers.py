@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +18,7 @@ from edged.control import pictures
 from edged.control.answers import Check, Count, History, PipelineAnswer, Revert, Status
 from edged.control.events import EventLog
 from edged.control.exposition import exposition
-from edged.control.problems import HttpError
+from edged.control.reading import JSON, MERGE_PATCH, if_match, query, read_body
 from edged.control.rights import Peer
 from edged.control.streams import News, Stream, tell
 from edged.looks import Look
@@ -30,13 +28,9 @@ from edged.steering import Busy, ConfigState, Stale, Steering, Verb
 
 FRESH_S = 0.1  # many clients get the same snapshot for so long
 PICTURE_S = 5.0  # that a picture may take to come
-BODY_S = 20.0  # that a body may take to come
 PICTURES = 4  # at once; others wait
-JSON = "application/json"
-MERGE_PATCH = "application/merge-patch+json"
 PEER = web.RequestKey("peer", Peer)  # of the request: who asks
 
-_ETAGS = re.compile(r'\s*(?:(W/)?"([^"]*)"|(\*))\s*(?:,|$)')
 _encoder = msgspec.json.Encoder()
 _T = TypeVar("_T")
 
@@ -52,12 +46,14 @@ class Handlers:
         self._began = time.monotonic()
         self._threads = ThreadPoolExecutor(2, "control")
         self._painters = ThreadPoolExecutor(PICTURES, "control picture")
-        self._looks: set[Look] = set()
+        self._looks: set[Look] = set()  # of those that wait for a picture
+        self._closed = False
         self._looked: tuple[float, Snapshot] | None = None  # written by any of the threads: a cache
 
     def close(self) -> None:
         """Who waits for a picture gets none; the threads end by themselves."""
-        for look in self._looks:
+        self._closed = True
+        for look in tuple(self._looks):
             look.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._painters.shutdown(wait=False, cancel_futures=True)
@@ -85,15 +81,7 @@ class Handlers:
 
     async def picture(self, request: web.Request) -> web.StreamResponse:
         name, boxes = request.match_info["name"], query(request, "boxes", bool, True)
-        look = await self.do(lambda: self._look(name))
-        self._looks.add(look)
-        try:
-            made = await self.do(
-                lambda: pictures.take(look, boxes=boxes, patience_s=PICTURE_S), self._painters
-            )
-        finally:  # the client may have gone away
-            self._looks.discard(look)
-            look.close()
+        made = await self.do(lambda: self._take(name, boxes), self._painters)
         headers = {
             "Edged-Captured-At": str(made.captured_at),
             "Edged-Age-Ms": str(made.age_ms),
@@ -167,8 +155,20 @@ class Handlers:
         states: dict[str, Any] = {n: {"state": p.state, "reason": p.reason} for n, p in pipelines.items()}
         return Check(ok=not why, reason=why, pipelines=msgspec.convert(states, dict[str, PipelineState]))
 
-    def _look(self, name: str) -> Any:
-        pipeline = self._steering.snapshot().pipelines.get(name)
+    def _take(self, name: str, boxes: bool) -> pictures.Picture:
+        """In one piece, whether the client still waits or not: a look that is left open keeps a frame."""
+        look = self._look(name)
+        self._looks.add(look)
+        try:
+            if self._closed:
+                look.close()
+            return pictures.take(look, boxes=boxes, patience_s=PICTURE_S)
+        finally:
+            self._looks.discard(look)
+            look.close()
+
+    def _look(self, name: str) -> Look:
+        pipeline = self._snapshot().pipelines.get(name)
         if pipeline is not None and pipeline.state in ("paused", "stopped"):
             raise Busy(
                 f"pipeline '{name}' looks at nothing: {pipeline.state}, {pipeline.reason}",
@@ -191,7 +191,13 @@ class Handlers:
 
     async def _result(self, start: Callable[[], Future[_T]]) -> _T:
         """Of what the daemon goes on with whether its client waits or not."""
-        return await asyncio.shield(asyncio.wrap_future(await self.do(start)))
+        future = await self.do(start)
+        try:
+            return await asyncio.shield(asyncio.wrap_future(future))
+        except asyncio.CancelledError:
+            if future.cancelled():  # not the client's going away
+                raise Busy("it was given up: the daemon stops", hint="try again once it runs") from None
+            raise
 
     async def _change(
         self,
@@ -225,52 +231,3 @@ class Handlers:
         return web.Response(
             body=_encoder.encode(shown), content_type=JSON, headers={hdrs.ETAG: f'"{state.etag}"'}
         )
-
-
-def query(request: web.Request, param: str, kind: Any, default: _T) -> _T:
-    """A value of the query. msgspec.ValidationError when it is not of that type."""
-    text = request.query.get(param)
-    if text is None:
-        return default
-    value: _T = msgspec.convert(text, kind, strict=False)
-    return value
-
-
-def if_match(request: web.Request) -> frozenset[str] | None:
-    """The ETags that the client has; None: "*", whichever it is. HttpError 428 without the header."""
-    text = request.headers.get(hdrs.IF_MATCH)
-    if text is None:
-        raise HttpError(
-            428,
-            "a change of the configuration says which one it was made from",
-            hint="send the ETag of GET /v1/config as If-Match, or If-Match: * for whichever it is",
-        )
-    found = _ETAGS.findall(text)
-    if any(star for _, _, star in found):
-        return None
-    return frozenset(etag for weak, etag, _ in found if not weak)
-
-
-async def read_body(request: web.Request, media_type: str) -> Mapping[str, Any]:
-    """A JSON object. HttpError 415 and 400."""
-    if (
-        request.content_type != media_type
-        or request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity"
-    ):
-        raise HttpError(
-            415,
-            f"the body is '{request.content_type}', not {media_type} without encoding",
-            hint=f"send Content-Type: {media_type}",
-            headers={"Accept-Patch" if media_type == MERGE_PATCH else hdrs.ACCEPT: media_type},
-        )
-    try:
-        text = await asyncio.wait_for(request.read(), BODY_S)
-    except asyncio.TimeoutError:
-        raise HttpError(408, f"the body did not come within {BODY_S:g} s", hint="send it again") from None
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError) as e:
-        raise HttpError(400, f"the body is not JSON: {e}", hint="send one JSON object") from e
-    if not isinstance(body, dict):
-        raise HttpError(400, "the body is not a JSON object", hint="send tables as objects, as in the file")
-    return body

@@ -11,10 +11,9 @@ from aiohttp import web
 from edged.control import pictures, streams
 from edged.control.answers import Check, Count, EventLine, History, PipelineAnswer, Revert, Status
 from edged.control.handlers import Handlers
+from edged.control.reading import JSON, MERGE_PATCH
 from edged.steering import ConfigState
 
-JSON = "application/json"
-MERGE_PATCH = "application/merge-patch+json"
 METRICS = "text/plain"
 Who = Literal["anybody", "operators"]
 CHANGE_S = 600.0  # a model may load for minutes

@@ -11,26 +11,25 @@ from types import TracebackType
 from typing import Any
 
 import msgspec
-from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from edged.config.schema import ControlConfig
 from edged.control.events import EventLog
 from edged.control.guard import IDLE_S, MOST_CLIENTS, Guard
 from edged.control.handlers import PEER, Handlers
+from edged.control.middleware import LARGEST, around, check_size, expected
 from edged.control.openapi import describe
-from edged.control.problems import MEDIA_TYPE, HttpError, defect, document
+from edged.control.problems import HttpError
 from edged.control.rights import Peer, may_change
 from edged.control.routes import ROUTES, Route
 from edged.control.sockets import BACKLOG, ControlError, Listening, inherited, listen, loopback, socket_path
 from edged.control.streams import News
-from edged.errors import EdgedError
 from edged.messages import Identity
 from edged.steering import Steering
 
-LARGEST = 1 << 20  # bytes of a body
 LINGER_S = 0.5  # that a body which is refused is still read, so that its sender sees why
-STOP_S = 2.0  # that answers may take to get out at the end
+STOP_S = 0.5  # that answers, and streams before them, may take to get out at the end
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +80,7 @@ class ControlServer:
             loop, thread = self._serving
             with suppress(RuntimeError):  # it has ended
                 loop.call_soon_threadsafe(self._stop.set)
-            thread.join(2 * STOP_S + 1)
+            thread.join(2 * STOP_S + 1.0)
         self._closing.close()
 
     @property
@@ -116,6 +115,7 @@ class ControlServer:
                 self._steering, self._events, news, self._identity, msgspec.json.encode(describe(ROUTES))
             )
             stack.callback(handlers.close)
+            stack.callback(news.detach)  # whatever happens: the log would call into a loop that is closed
             await self._listen(stack, ROUTES, handlers, self._sockets)
             await self._listen(stack, [r for r in ROUTES if r.exposed], handlers, self._exposed)
             await self._stop.wait()
@@ -125,10 +125,10 @@ class ControlServer:
         self, stack: AsyncExitStack, routes: Sequence[Route], handlers: Handlers, sockets: Sequence[Listening]
     ) -> None:
         guard = Guard(self._most_clients, self._idle_s)
-        app = web.Application(client_max_size=LARGEST, middlewares=[_middleware(guard)])
+        app = web.Application(client_max_size=LARGEST, middlewares=[around(guard)])
         for route in routes:
             answer = self._answer(route, handlers)
-            app.router.add_route(route.method, route.path, answer, expect_handler=_expected)
+            app.router.add_route(route.method, route.path, answer, expect_handler=expected)
         runner = web.AppRunner(
             app,
             access_log=None,
@@ -139,6 +139,7 @@ class ControlServer:
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
+        stack.callback(guard.close)
         guard.server = runner.server
         _beside(stack, guard.watch())
         for listening in sockets:
@@ -148,7 +149,7 @@ class ControlServer:
 
     def _answer(self, route: Route, handlers: Handlers) -> Handler:
         async def answer(request: web.Request) -> web.StreamResponse:
-            _check_size(request)
+            check_size(request)
             if route.who == "operators":
                 await self._admit(request, handlers.do)
             return await asyncio.wait_for(route.handler(handlers, request), route.limit_s)
@@ -184,86 +185,7 @@ def _open(config: ControlConfig, listen_fds: Sequence[int]) -> Iterator[Listenin
     yield listen(path, config.group)
 
 
-def _check_size(request: web.Request) -> None:
-    """HttpError 413 before any of a body is read."""
-    if (request.content_length or 0) > LARGEST:
-        raise HttpError(413, _SAID[413], hint=_HINTS[413])
-
-
-async def _expected(request: web.Request) -> web.Response | None:
-    """Of a client that asks whether it may send its body (curl does)."""
-    try:
-        _check_size(request)
-        if request.headers[hdrs.EXPECT].lower() != "100-continue":
-            raise HttpError(
-                417, "the request expects what there is not", hint="Expect: 100-continue, or nothing"
-            )
-    except HttpError as e:
-        return _told(e)
-    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    request.writer.output_size = 0  # the answer's head is still to come
-    return None
-
-
 def _beside(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
     """A task that is cancelled at the end."""
     task = asyncio.get_running_loop().create_task(work)
     stack.callback(task.cancel)
-
-
-def _middleware(guard: Guard) -> Middleware:
-    """Around all requests: they are counted as work, and what they raise is told as a problem document."""
-
-    @web.middleware
-    async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
-        with guard.working(request.protocol):
-            try:
-                return await handler(request)
-            except ConnectionError:  # the client went away
-                raise
-            except Exception as e:
-                return _told(e)
-
-    return around
-
-
-def _told(raised: Exception) -> web.Response:
-    error = _translated(raised)
-    told = document(error)
-    headers = error.headers if isinstance(error, HttpError) else {}
-    return web.Response(
-        body=msgspec.json.encode(told), status=told.status, content_type=MEDIA_TYPE, headers=headers
-    )
-
-
-def _translated(e: Exception) -> EdgedError:
-    match e:
-        case EdgedError():
-            return e
-        case web.HTTPException():
-            headers = {"Allow": e.headers[hdrs.ALLOW]} if hdrs.ALLOW in e.headers else {}
-            return HttpError(
-                e.status, _SAID.get(e.status, e.reason), hint=_HINTS.get(e.status, ""), headers=headers
-            )
-        case msgspec.ValidationError():
-            return HttpError(400, f"the request is not as it should be: {e}", hint=_HINTS[404])
-        case asyncio.TimeoutError():
-            return HttpError(
-                504,
-                "it takes too long; a change that was begun goes on",
-                hint="GET /v1/status tells how it is",
-            )
-    log.error("the control API: a defect in edged", exc_info=e)
-    return defect(e)
-
-
-_SAID = {
-    404: "there is no such path",
-    405: "this path has no such method",
-    413: "the body is larger than 1 MiB",
-}
-_HINTS = {
-    404: "GET /openapi.json describes all requests",
-    405: "GET /openapi.json describes all requests",
-    413: "a configuration is small: check what is sent",
-}

@@ -62,9 +62,13 @@ class News:
         finally:
             self._streams.discard(task)
 
+    def detach(self) -> None:
+        """The log wakes nobody any more. Idempotent."""
+        self._unsubscribe()
+
     async def close(self, timeout_s: float) -> None:
         """Streams end with a last line, unless their readers do not read."""
-        self._unsubscribe()
+        self.detach()
         self.closed = True
         self._pulse()
         if self._streams:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edged.control import guard, handlers
+from edged.control import guard, reading
 from tests.control.fake import Served, served
 from tests.control.http import TIMEOUT_S, ask, connect, read
 
@@ -183,7 +183,7 @@ def test_who_sends_nothing_or_a_byte_at_a_time_is_cut_off(
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers, "BODY_S", 0.1)
+    monkeypatch.setattr(reading, "BODY_S", 0.1)
     with connect(api.path) as sock:
         sock.sendall(
             b"PUT /v1/config HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\nContent-Type: application/json\r\n"

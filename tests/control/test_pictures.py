@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 
 import msgspec
@@ -164,15 +165,16 @@ def test_a_client_that_goes_away_and_a_server_that_stops_leave_no_lease(api: Ser
     asked = threading.Semaphore(0)
     api.steering.on_look = lambda look: asked.release()
     head = b"GET /v1/pipelines/front/snapshot.jpg HTTP/1.1\r\nHost: x\r\n\r\n"
-    with connect(api.path) as gone, connect(api.path) as stays:
-        for sock in (gone, stays):
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(api.path)) for _ in range(handlers.PICTURES)]
+        for sock in clients:
             sock.sendall(head)
             assert asked.acquire(timeout=20)
-        gone.close()
+        clients[0].close()
         began = time.monotonic()
         api.server.stop()
         assert time.monotonic() - began < handlers.PICTURE_S
     for look in api.steering.looks:
-        assert look.closed
+        assert look.frame(0) is None
         api.steering.show(look)  # late: nobody keeps it
     assert api.steering.slots.in_use == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,6 +14,7 @@ from edged import __version__
 from edged.control import handlers
 from edged.control.answers import ProblemDocument, Status
 from edged.control.problems import document, status_of
+from edged.control.server import ControlServer
 from edged.errors import (
     ConfigError,
     DeviceError,
@@ -22,8 +25,8 @@ from edged.errors import (
     Problem,
 )
 from edged.steering import Busy, NoSuchThing, RequestError, Stale
-from tests.control.fake import DATA, IDENTITY, SECRET, Served
-from tests.control.http import Answer, ask
+from tests.control.fake import DATA, IDENTITY, SECRET, Served, event
+from tests.control.http import Answer, ask, connect
 
 PATCH = {"Content-Type": "application/merge-patch+json"}
 ANY = {"If-Match": "*"}
@@ -228,11 +231,7 @@ def test_a_query_that_is_none(api: Served, query: str) -> None:
     assert get(api, f"/v1/events?{query}").status == 400
 
 
-def test_a_change_goes_on_without_its_client(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    from concurrent.futures import Future
-
-    from tests.control.http import connect
-
+def test_a_change_goes_on_without_its_client(api: Served) -> None:
     api.steering.held = Future()
     with connect(api.path) as sock:
         sock.sendall(b"POST /v1/config/reload HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -241,3 +240,27 @@ def test_a_change_goes_on_without_its_client(api: Served, monkeypatch: pytest.Mo
         get(api, "/v1/health/live")
     assert not api.steering.held.cancelled()
     api.steering.held.set_result(api.steering.config())
+
+
+def test_a_change_that_the_daemon_gives_up_is_refused(api: Served) -> None:
+    api.steering.held = Future()
+    api.steering.held.cancel()
+    answer = ask(api.path, "POST", "/v1/config/reload")
+    assert (answer.status, answer.json["code"]) == (409, "busy")
+
+
+def test_a_server_that_fails_says_so_and_disturbs_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: Any) -> None:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(ControlServer, "_listen", broken)
+    api = Served(tmp_path)
+    api.server.start()
+    assert api.server._serving is not None
+    api.server._serving[1].join()
+    assert "ZeroDivisionError: oh" in api.server.failed
+    assert "the control API has ended" in caplog.text
+    api.log.add(event(1))  # its writer is not in that loop's way
+    api.server.stop()
