@@ -31,7 +31,7 @@ class Board:
     """Used by the main thread; any may read `healths`, which is replaced and never changed.
 
     `needs`: of each pipeline, the units that it stands on, its source first. `limited(unit)`: why it works, but not as
-    asked; "": it does, or has no such thing.
+    asked, also of "pipeline NAME"; "": it does, or has no such thing.
     """
 
     def __init__(
@@ -96,5 +96,5 @@ class Board:
             waiting=f"{opening[0]} is not open yet" if opening else "",
             result_s=None if last is None else last[0] / 1e9,
             invalid="" if last is None else last[1].reason or "",
-            limited=next((said for u in units if (said := self._limited(u))), ""),
+            limited=next((said for u in (*units, f"pipeline {name}") if (said := self._limited(u))), ""),
         )

@@ -23,6 +23,7 @@ from edged.assembly import REGISTERED, Builder, Makers
 from edged.board import Board, Change
 from edged.config.machine import inspect_machine
 from edged.config.schema import Config
+from edged.config.words import suggest
 from edged.devices.choose import choose_device, open_devices
 from edged.errors import ConfigError, EdgedError, ExitCode, FatalDeviceError
 from edged.happenings import (
@@ -46,6 +47,7 @@ from edged.happenings import (
 from edged.health import Health
 from edged.helm import Helm
 from edged.liveness import not_alive, not_ready, stuck_loop
+from edged.looks import Look
 from edged.memory import Budget, available_bytes
 from edged.messages import Event, Identity
 from edged.metrics import Snapshot
@@ -56,11 +58,13 @@ from edged.orders import Order, Orders
 from edged.pipeline import Pipeline
 from edged.process import ask_on_signals, freeze_garbage, tuned_interpreter
 from edged.runner import Runner
+from edged.sensors.thread import Sensors
 from edged.sinks.worker import SinkWorker
 from edged.sources.unit import SourceUnit
 from edged.standing import Standing
-from edged.steering import Verb
+from edged.steering import NoSuchThing, Verb
 from edged.supervisor import Core
+from edged.thinning import Thinner
 from edged.units import Report, Unit, defect, die
 
 TICK_S = 0.2
@@ -84,7 +88,8 @@ class Daemon:
     """One run of one configuration. Build it (ConfigError when the machine lacks what it names), `run` it once.
 
     `on_tick(daemon)` is called from the main loop about five times a second, `on_event(event)` for each
-    change of a unit's state; both must be quick.
+    change of a unit's state; both must be quick. `sensors`: pipelines are held back as [pressure] says by what they
+    read; whoever made them starts and stops them.
     """
 
     def __init__(
@@ -94,6 +99,7 @@ class Daemon:
         on_tick: Callable[[Daemon], None] | None = None,
         on_event: Callable[[Event], None] | None = None,
         makers: Makers = REGISTERED,
+        sensors: Sensors | None = None,
     ) -> None:
         found = inspect_machine(config)
         choice = choose_device(config)
@@ -125,6 +131,7 @@ class Daemon:
         self.standing = Standing(builder, config, found.models)
         parts = self.standing.parts
         self.core = Core(parts.kinds, parts.backoffs)
+        self.thinner = None if sensors is None else Thinner(config.pressure, sensors)
         self.board = Board(parts.pipelines, parts.needs, self._limited)
         self._announcer = Announcer(self.identity, self.standing.offers, on_event)
         self._helm = Helm(self.standing, self.core, self._do, self._act_all, self._health)
@@ -198,12 +205,17 @@ class Daemon:
             self.board.healths,
             at=time.time_ns(),
             wall_s=0.0 if self._began is None else now - self._began,
+            thinner=self.thinner,
             errors=tuple(str(e) for e in self.errors),
         )
 
-    def _limited(self, unit: str) -> str:
-        runner = self.standing.parts.runners.get(unit)
-        return "" if runner is None else runner.limited
+    def look(self, name: str) -> Look:
+        """At the next frame of a pipeline. NoSuchThing: there is no such pipeline."""
+        pipeline = self.pipelines.get(name)
+        if pipeline is None:
+            hint = suggest(name, self.pipelines, "pipelines") or "there is none"
+            raise NoSuchThing(f"there is no pipeline '{name}'", hint=hint)
+        return pipeline.look()
 
     # The main thread.
 
@@ -247,6 +259,7 @@ class Daemon:
                 if self.core.phase == "booting" and now >= patience:
                     patience = float("inf")
                     log.warning("still waiting for %s", ", ".join(self.core.waiting_for))
+                self._hold_back(now)
                 if self._on_tick is not None:
                     self._on_tick(self)
             for happening in happenings:
@@ -256,6 +269,17 @@ class Daemon:
                     code = self._do(now, happening)
                 if code is not None:
                     return code
+
+    def _limited(self, unit: str) -> str:
+        """Why a runner or a pipeline works, but not as asked."""
+        runner = self.runners.get(unit)
+        if runner is not None:
+            return runner.limited
+        return "" if self.thinner is None else self.thinner.limited(unit)
+
+    def _hold_back(self, now: float) -> None:
+        for news in () if self.thinner is None else self.thinner.look(now, self.pipelines):
+            self._announcer.event("pressure", news.state, news.reason)
 
     def _due(self, asked: threading.Event, now: float) -> list[Happening]:
         """What time brings."""

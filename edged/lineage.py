@@ -19,6 +19,7 @@ _SUMS = (
     "failed",
     "lost",
     "skipped",
+    "late",
     "rejected",
     "detections",
 )

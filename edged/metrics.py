@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
+
+from edged.sensors.readings import Reading
 
 _LOW_S = 1e-6
 _PER_FACTOR = 1 / math.log(1.04)  # neighbouring buckets differ by 4%
 _BUCKETS = int(math.log(1000 / _LOW_S) * _PER_FACTOR) + 2  # up to 1000 s
 
 
+# of results' ages, in seconds, as PipelineCounts.ages counts them
+AGES_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
+
+
 class Quantiles(msgspec.Struct, frozen=True):
-    """A histogram's reading in milliseconds; quantiles are within 4%, mean and max exact."""
+    """A histogram's reading in milliseconds; quantiles are within 4%, mean, max and sum exact."""
 
     count: int = 0
     mean_ms: float = 0.0
@@ -21,6 +27,7 @@ class Quantiles(msgspec.Struct, frozen=True):
     p99_ms: float = 0.0
     p999_ms: float = 0.0
     max_ms: float = 0.0
+    sum_ms: float = 0.0
 
 
 class Histogram:
@@ -58,8 +65,15 @@ class Histogram:
         if not self.count:
             return Quantiles()
         p50, p99, p999 = (round(self.quantile(q) * 1e3, 3) for q in (0.5, 0.99, 0.999))
-        mean = round(self.sum_s / self.count * 1e3, 3)
-        return Quantiles(self.count, mean, p50, p99, p999, round(self.max_s * 1e3, 3))
+        sum_ms = self.sum_s * 1e3
+        mean = round(sum_ms / self.count, 3)
+        return Quantiles(self.count, mean, p50, p99, p999, round(self.max_s * 1e3, 3), round(sum_ms, 3))
+
+    def cumulative(self, bounds_s: Sequence[float]) -> tuple[int, ...]:
+        """How many records are at most each bound (rising), by whole buckets: a bound is met within 4%."""
+        counts = tuple(self._counts)
+        ends = [int(math.log(b / _LOW_S) * _PER_FACTOR) + 1 for b in bounds_s]
+        return tuple(sum(counts[:end]) for end in ends)
 
 
 class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,13 +81,14 @@ class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
 
     `dropped_at_start` of the `dropped` went before the first result, while the model was still warming up.
     `lost` are pictures the source missed before they were offered (no free slot, driver), `skipped` those that
-    every, max_fps or a frame set left out: neither is offered nor dropped. `stages`:
+    every, max_fps, a frame set or pressure left out: neither is offered nor dropped. `stages`:
     wait (capture to runner), infer (launch to completion: preprocess and engine), preprocess and engine
     on their own (on a GPU between events of its stream), parse, age (capture to hand-over to the sinks), host
     (processor time of the runner's thread, from the mailbox to the launch and from waking up to parsing).
 
     `copied`: bytes of pixels that the CPU moved for the frames inferred, by stage: 0 where the device reads what the
-    camera wrote.
+    camera wrote. `late`: results older than deadline_ms when they were handed to the sinks. `ages`: those of at most
+    the ages AGES_S.
     """
 
     source: str
@@ -87,10 +102,12 @@ class PipelineCounts(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     lost: int
     skipped: int = 0
+    late: int = 0
     rejected: int
     detections: int
     fps: float
     copied: Mapping[str, int] = {}
+    ages: tuple[int, ...] = ()
     stages: Mapping[str, Quantiles]
 
 
@@ -149,6 +166,18 @@ class RegionUse(msgspec.Struct, frozen=True):
     slots_high_water: int = 0
 
 
+class PressureUse(msgspec.Struct, frozen=True, kw_only=True):
+    """How far pipelines are held back: `level` of `most` steps, and why the last one was taken (pressure.py).
+
+    every: of how many frames each live pipeline takes one; 1: all that it wants.
+    """
+
+    level: int = 0
+    most: int = 0
+    reason: str = ""
+    every: Mapping[str, int] = {}
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What is observed at one moment; the supervisor makes it, anyone may read it."""
 
@@ -160,4 +189,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     regions: Mapping[str, RegionUse]
     models: Mapping[str, ModelUse] = {}
     sync_groups: Mapping[str, SyncCounts] = {}
+    sensors: tuple[Reading, ...] = ()
+    pressure: PressureUse = PressureUse()
     errors: tuple[str, ...] = ()

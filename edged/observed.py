@@ -7,13 +7,22 @@ from collections.abc import Mapping
 import msgspec
 
 from edged.health import Health
-from edged.metrics import ModelUse, PipelineCounts, RegionUse, SinkCounts, Snapshot, SourceUse
+from edged.metrics import (
+    ModelUse,
+    PipelineCounts,
+    PressureUse,
+    RegionUse,
+    SinkCounts,
+    Snapshot,
+    SourceUse,
+)
 from edged.parts import Parts
 from edged.pipeline import Pipeline
 from edged.runner import Runner
 from edged.sinks.worker import SinkWorker
 from edged.sources.unit import SourceUnit
 from edged.supervisor import Core
+from edged.thinning import Thinner
 from edged.units import Unit
 
 
@@ -24,6 +33,7 @@ def observe(
     *,
     at: int,
     wall_s: float,
+    thinner: Thinner | None,
     errors: tuple[str, ...],
 ) -> Snapshot:
     return Snapshot(
@@ -35,6 +45,8 @@ def observe(
         regions={k: v for u in parts.units.values() for k, v in region_uses(u).items()},
         models={n.removeprefix("model "): model_use(r, core) for n, r in parts.runners.items()},
         sync_groups={n: g.counts() for n, g in parts.sync_groups.items()},
+        sensors=() if thinner is None else thinner.sensors.readings,
+        pressure=PressureUse() if thinner is None else thinner.use,
         errors=errors,
     )
 

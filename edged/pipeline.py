@@ -26,9 +26,10 @@ from edged.frames import Frame
 from edged.framesets import TAG, SyncGroup
 from edged.freshness import GOOD, Verdict, judge
 from edged.lineage import Lineage, added
+from edged.looks import Look
 from edged.mailbox import Bell, Mailbox
 from edged.messages import Identity, Message, ModelId, Result, topic
-from edged.metrics import PipelineCounts
+from edged.metrics import AGES_S, PipelineCounts
 from edged.parsers.base import Parsed
 from edged.rates import Rate
 from edged.results import ResultMaker
@@ -51,7 +52,7 @@ class Job:
     Times are CLOCK_MONOTONIC in ns; `dropped` is the mailbox's count of what was dropped before it. The frame's
     lease is its runner's until the device has read it; after that only its facts are used. `host_ns`: processor time of
     its runner's thread for it, besides parsing and handing on; `device_ms`: preprocessing and inference as the device
-    timed them, of some jobs; `copied`: bytes of pixels that the CPU moved for it.
+    timed them, of some jobs; `copied`: bytes of pixels that the CPU moved for it. `looks`: who wants to see it.
     """
 
     pipeline: Pipeline
@@ -65,6 +66,7 @@ class Job:
     device_ms: tuple[float, float] | None = None
     host_ns: int = 0
     copied: int = 0
+    looks: tuple[Look, ...] = ()
 
 
 class Pipeline:
@@ -92,6 +94,7 @@ class Pipeline:
     ) -> None:
         self.name = name
         self.config = config
+        self.live = live
         self.view = View(config.roi, config.dewarp, join("pipelines", name))
         self.mailbox = Mailbox(bell, live=live, keeps=None if sync is None else sync.keeps)
         self.served = 0  # Bell.served when a runner last took a frame; guarded by the bell's condition
@@ -111,6 +114,7 @@ class Pipeline:
         self._topic = topic(identity.device, "result", name)
         self._limit = limit
         self._given = 0  # guarded by the bell's condition
+        self._looks: tuple[Look, ...] = ()  # that wait for the next frame; guarded by the bell's condition
         self._sync = sync
         # of the source's thread; where the reader is made to wait, pictures come when they are wanted
         self._rate = Rate(config.every, config.max_fps if live else None)
@@ -133,6 +137,7 @@ class Pipeline:
         self.failed = 0
         self.rejected = 0
         self.detections = 0
+        self.late = 0
         self._copied_capture = 0
         self._copied_preprocess = 0
 
@@ -192,6 +197,10 @@ class Pipeline:
 
     # In any thread.
 
+    def thin(self, n: int) -> None:
+        """From now on, take each n-th only of the frames that it would take. Not where the reader is made to wait."""
+        self._rate.thin = n if self.live else 1
+
     def close(self, how: Ending = "ended") -> None:
         """No frame comes any more; what was accepted is still finished, and then the pipeline has ended so."""
         with self._lock:
@@ -206,6 +215,14 @@ class Pipeline:
             self.mailbox.close()
             self.mailbox.drain()
             self._end_if_over()
+
+    def look(self) -> Look:
+        """A look at the next frame that is taken; it may never come."""
+        look = Look(self.view)
+        with self.mailbox.bell.condition:
+            waiting = (other for other in self._looks if not other.closed)
+            self._looks = (*waiting, look)
+        return look
 
     # In a runner's thread, the bell's condition held.
 
@@ -232,6 +249,8 @@ class Pipeline:
         self.served = box.bell.served
         job = Job(self, frame, self._given, dropped, time.monotonic_ns())
         self._given += 1
+        if self._looks:
+            job.looks, self._looks = tuple(look for look in self._looks if look.see(frame)), ()
         if self._given == self._limit:
             self.mailbox.close_locked()
         return job
@@ -269,9 +288,10 @@ class Pipeline:
     def _hand_on(self, job: Job, parsed: Parsed | None) -> None:
         if parsed is None:
             self.failed += 1
+            self._show(job, EdgedError(f"pipeline '{self.name}': the inference of this frame failed"))
             return
-        look = job.frame.tags.get("look")
-        verdict = GOOD if look is None else judge(look, self.config.health)
+        seen = job.frame.tags.get("look")
+        verdict = GOOD if seen is None else judge(seen, self.config.health)
         self._note(time.monotonic_ns(), verdict)
         if self._tracker is not None and verdict.shows:
             self._maker.track(self._tracker, parsed, job.frame)
@@ -284,6 +304,7 @@ class Pipeline:
         message = Message(self._topic, "result", (result.session_id, self.name, result.seq), result)
         for offer in self.offers:
             offer(message)
+        self._show(job, result)
         if self._sync is not None:
             self._sync.give(self.name, job.frame.tags[TAG])
         self.inferred += 1
@@ -293,6 +314,10 @@ class Pipeline:
         self._count_times(job, time.monotonic_ns())
         if self.on_result is not None:
             self.on_result(job, result)
+
+    def _show(self, job: Job, result: Result | EdgedError) -> None:
+        for look in job.looks:
+            look.tell(result)
 
     def _note(self, now: int, verdict: Verdict) -> None:
         """For whoever judges the pipeline's health."""
@@ -320,6 +345,8 @@ class Pipeline:
         t["infer"].record((job.done_ns - job.launched_ns) / 1e9)
         t["parse"].record((job.parsed_ns - job.done_ns) / 1e9)
         t["age"].record((now - captured) / 1e9)
+        deadline_ms = self.config.deadline_ms
+        self.late += deadline_ms is not None and now - captured > deadline_ms * 1e6
         t["host"].record(job.host_ns / 1e9)
         self._copied_capture += job.frame.copied
         self._copied_preprocess += job.copied
@@ -350,6 +377,7 @@ class Pipeline:
             totals,
             fps=round(totals.inferred / span_s, 2) if span_s > 0 else 0.0,
             stages={k: h.quantiles() for k, h in line.times.items()},
+            ages=line.times["age"].cumulative(AGES_S),
         )
 
     def totals(self) -> PipelineCounts:
@@ -366,6 +394,7 @@ class Pipeline:
                 failed=self.failed,
                 lost=self.lost,
                 skipped=self.skipped,
+                late=self.late,
                 rejected=self.rejected,
                 detections=self.detections,
                 fps=0.0,

@@ -15,11 +15,14 @@ class Rate:
     time, so that 15 of 30 frames a second are every second one although none comes exactly when it is due. What
     is late does not delay what is due next, so 25 of 30 are 25 and not 15. Never a burst: two taken are at least
     half a period apart, and n + 1 of them at least n - 1 periods; after a pause the phase begins anew.
+
+    `thin` n: of the frames that these two would take only each n-th; any thread may set it at any time.
     """
 
     def __init__(self, every: int = 1, max_fps: float | None = None) -> None:
         self._every = every
         self._period_ns = 0 if max_fps is None else round(_SECOND_NS / max_fps)
+        self.thin = 1
         self.reset()
 
     def reset(self) -> None:
@@ -31,14 +34,16 @@ class Rate:
         if self._last is None:
             return True
         last_seq, last_ns = self._last
-        if seq - last_seq < self._every:
+        thin = self.thin
+        period_ns = self._period_ns * thin
+        if seq - last_seq < self._every * thin:
             return False
-        if captured_ns < last_ns - self._period_ns:  # the camera's clock was set back
+        if captured_ns < last_ns - period_ns:  # the camera's clock was set back
             return True
-        return captured_ns >= max(self._due_ns, last_ns + self._period_ns // 2)
+        return captured_ns >= max(self._due_ns, last_ns + period_ns // 2)
 
     def took(self, seq: int, captured_ns: int) -> None:
-        period_ns, late_ns = self._period_ns, captured_ns - self._due_ns
+        period_ns, late_ns = self._period_ns * self.thin, captured_ns - self._due_ns
         if self._last is None or abs(late_ns) >= period_ns:
             self._due_ns = captured_ns + period_ns - period_ns // 4
         else:

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from edged.errors import EdgedError, ExitCode
+from edged.looks import Look
 from edged.metrics import Snapshot
 
 Verb = Literal["pause", "resume", "restart"]
@@ -89,6 +90,10 @@ class Steering(Protocol):
 
     def pipeline(self, name: str, verb: Verb) -> Future[str]:
         """Pause, resume or restart a pipeline; the Future is its health in words once that is done."""
+        ...
+
+    def look(self, name: str) -> Look:
+        """A look at the next frame of a pipeline and what comes of it. NoSuchThing: there is no such pipeline."""
         ...
 
     def config(self) -> ConfigState: ...

@@ -72,3 +72,16 @@ def test_what_works_but_not_as_asked_is_degraded_and_told_once() -> None:
     said["model m"] = "allocates while running: was given 2.0 KiB in 2 pieces"
     assert made.look(1.2, core) == []
     assert made.healths["front"].reason == said["model m"]
+
+
+def test_a_pipeline_that_is_held_back_is_degraded_and_each_step_is_news() -> None:
+    rig = Rig()
+    core = board(rig)[1]
+    said = {"pipeline front": ""}
+    made = Board({"front": rig.pipeline}, {"front": ("source a", "model m")}, lambda u: said.get(u, ""))
+    told = []
+    for n, text in enumerate(("", "every 2nd frame: hot", "every 2nd frame: hotter", "every 3rd frame: hot")):
+        said["pipeline front"] = text
+        rig.pipeline._note((1000 + 100 * n) * MS, GOOD)
+        told += [str(c.now) for c in made.look(1.0 + n / 10, core)]
+    assert told == ["running", "degraded: every 2nd frame: hot", "degraded: every 3rd frame: hot"]

@@ -25,8 +25,6 @@ OPTIONAL = (
     "pycuda",
     "nvtx",
     "systemd",
-    "aiohttp",
-    "prometheus_client",
 )
 
 # From the bottom up: a module imports from its own layer and those below it. A package stands for its modules.
@@ -40,6 +38,7 @@ LAYERS = (
         "edged.backoff",
         "edged.children",
         "edged.config.schema",  # values alone
+        "edged.sensors",
         "edged.views",
     ),
     ("edged.memory", "edged.mailbox", "edged.registry", "edged.interfaces", "edged.parsers.base"),
@@ -56,6 +55,7 @@ LAYERS = (
         "edged.trial",
         "edged.service",
         "edged.rates",
+        "edged.pressure",
     ),
     ("edged.framesets", "edged.lineage"),
     ("edged.results",),
@@ -83,6 +83,7 @@ LAYERS = (
         "edged.announcer",
         "edged.process",
         "edged.rollout",
+        "edged.thinning",
         "edged.desk",
         "edged.daemon",
     ),

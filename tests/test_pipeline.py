@@ -515,3 +515,36 @@ def test_stage_times_are_those_of_the_job() -> None:
 def test_counts_before_anything_came() -> None:
     counts = Rig().pipeline.counts()
     assert (counts.offered, counts.inferred, counts.fps, counts.state) == (0, 0, 0.0, "starting")
+
+
+@pytest.mark.parametrize(("deadline_ms", "late"), [(None, 0), (60_000, 0), (1e-6, 2)])
+def test_results_older_than_the_deadline_are_counted(deadline_ms: float | None, late: int) -> None:
+    rig = Rig(deadline_ms=deadline_ms)
+    for seq in range(2):
+        rig.finish(rig.next(seq))
+    assert rig.pipeline.counts().late == late
+
+
+def test_a_live_pipeline_is_thinned_and_what_it_skips_is_counted() -> None:
+    rig = Rig(every=2)
+    rig.pipeline.thin(3)
+    taken = []
+    for seq in range(20):
+        rig.offer(seq)
+        job = rig.take()
+        if job is not None:
+            taken.append(seq)
+            rig.finish(job)
+    assert taken == [0, 6, 12, 18]
+    assert rig.pipeline.counts().skipped == 16
+    rig.pipeline.thin(1)
+    rig.finish(rig.next(20))
+    assert rig.balanced()
+
+
+def test_where_the_reader_is_made_to_wait_nothing_is_thinned() -> None:
+    rig = Rig(live=False)
+    rig.pipeline.thin(3)
+    for seq in range(4):
+        rig.finish(rig.next(seq))
+    assert rig.pipeline.counts().skipped == 0

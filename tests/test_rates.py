@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -133,3 +134,24 @@ def test_never_more_than_the_limit_and_never_a_burst(limit: float, gaps: list[in
 def test_of_a_steady_camera_as_many_as_the_limit_says(fps: float, limit: float) -> None:
     got = len(seqs(Rate(max_fps=limit), camera(fps, 20)))
     assert got == pytest.approx(20 * min(fps, limit), abs=2)
+
+
+@pytest.mark.parametrize(("limits", "expected"), [({}, 10), ({"every": 2}, 5), ({"max_fps": 15.0}, 5)])
+def test_thinned_each_nth_of_what_it_would_take_remains(limits: dict[str, Any], expected: float) -> None:
+    rate, times = Rate(**limits), camera(30, 20, jitter_ms=3.0)
+    rate.thin = 3
+    assert len(seqs(rate, times)) / 20 == pytest.approx(expected, abs=0.1)
+
+
+@quiet
+@given(st.floats(5, 60), st.integers(1, 6), st.integers(2, 4), st.sampled_from([None, 7.5, 15.0]))
+def test_thinning_that_ends_leaves_no_trace(fps: float, n: int, every: int, max_fps: float | None) -> None:
+    rate, times = Rate(every, max_fps), camera(fps, 60)
+    third = len(times) // 3
+    frames = list(enumerate(times))
+    counts = []
+    for part, thin in ((frames[:third], 1), (frames[third : 2 * third], n), (frames[2 * third :], 1)):
+        rate.thin = thin
+        counts.append(len(taken(rate, part)))
+    assert counts[1] == pytest.approx(counts[0] / n, abs=2)
+    assert counts[2] == pytest.approx(counts[0], abs=n + 2)

@@ -22,6 +22,13 @@ COMMANDS: dict[str, str] = {
     "inspect": "edged.cli.inspect",
     "cameras": "edged.cli.cameras",
     "capture": "edged.cli.capture",
+    "status": "edged.cli.status",
+    "top": "edged.cli.top",
+    "events": "edged.cli.events",
+    "pipeline": "edged.cli.pipeline",
+    "config": "edged.cli.config",
+    "snapshot": "edged.cli.snapshot",
+    "report": "edged.cli.report",
 }
 
 

@@ -19,6 +19,7 @@ from edged.daemon import Daemon, Limits
 from edged.errors import ExitCode
 from edged.metrics import Snapshot
 from edged.process import threads_in_libraries
+from edged.sensors.thread import Sensors
 
 HELP = "run a configuration"
 
@@ -41,8 +42,10 @@ def run(args: argparse.Namespace) -> int:
         for warning in config.warnings:
             log.warning("%s: warning: %s", args.file, warning)
         limits = Limits(args.frames, args.seconds)
-        daemon = Daemon(config, limits, on_tick=status.tick, on_event=status.event)
-        code = daemon.run()
+        sensors = Sensors()
+        daemon = Daemon(config, limits, on_tick=status.tick, on_event=status.event, sensors=sensors)
+        with sensors:
+            code = daemon.run()
         status.clear()
         _tell(daemon.snapshot(), args)
         if code is not ExitCode.OK or daemon.core.why == "signal":

@@ -17,6 +17,7 @@ from edged.config.schema import (
     DeviceConfig,
     ModelConfig,
     PipelineConfig,
+    PressureConfig,
     RuntimeConfig,
     SyncConfig,
 )
@@ -35,6 +36,7 @@ class Draft:
     device: DeviceConfig = field(default_factory=DeviceConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     control: ControlConfig = field(default_factory=ControlConfig)
+    pressure: PressureConfig = field(default_factory=PressureConfig)
     models: dict[str, ModelConfig] = field(default_factory=dict)
     sources: dict[str, Backend] = field(default_factory=dict)
     sinks: dict[str, Backend] = field(default_factory=dict)

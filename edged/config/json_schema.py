@@ -16,6 +16,7 @@ from edged.config.schema import (
     DewarpOptions,
     ModelConfig,
     PipelineConfig,
+    PressureConfig,
     RuntimeConfig,
     SyncConfig,
 )
@@ -36,6 +37,7 @@ def json_schema() -> Json:
     tables = (
         DeviceConfig,
         ControlConfig,
+        PressureConfig,
         RuntimeConfig,
         ModelConfig,
         PipelineConfig,
@@ -88,6 +90,7 @@ def json_schema() -> Json:
             "device": ref[DeviceConfig],
             "runtime": ref[RuntimeConfig],
             "control": ref[ControlConfig],
+            "pressure": ref[PressureConfig],
             **{k: _named(v) for k, v in entries.items()},
         },
         "required": ["pipelines"],

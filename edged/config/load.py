@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from edged.config import backends, check, rates, views, walk
+from edged.config import backends, check, pressure, rates, views, walk
 from edged.config.check import Draft
 from edged.config.schema import (
     Config,
@@ -25,6 +25,7 @@ from edged.config.schema import (
     DeviceConfig,
     ModelConfig,
     PipelineConfig,
+    PressureConfig,
     RuntimeConfig,
     SyncConfig,
 )
@@ -138,7 +139,7 @@ def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | Non
     """As `loads`, of plain values (parsed TOML or JSON)."""
     base = Path(os.path.abspath(base or "."))
     problems: Problems = []
-    unknown_keys(data, ("schema", "device", "runtime", "control", *GROUPS), "", problems)
+    unknown_keys(data, ("schema", "device", "runtime", "control", "pressure", *GROUPS), "", problems)
     walk.convert(data.get("schema", 1), msgspec.inspect.type_info(Literal[1]), "schema", problems)
     draft = Draft(data)
     draft.runtime = _with_path(
@@ -147,6 +148,7 @@ def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | Non
     draft.control = _with_path(
         _section(data, "control", ControlConfig(), problems), "socket", "control", base, problems
     )
+    draft.pressure = _section(data, "pressure", PressureConfig(), problems)
     draft.device = _section(data, "device", DeviceConfig(), problems)
     if "id" not in _tables(data, "device", []):
         draft.device = DeviceConfig(id=_host())
@@ -164,7 +166,7 @@ def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | Non
         sync = walk.struct(raw, SyncConfig, join("sync_groups", name), problems)
         if sync is not BAD:
             draft.sync_groups[name] = sync
-    for cross in (*check.CHECKS, *rates.CHECKS, *views.CHECKS):
+    for cross in (*check.CHECKS, *rates.CHECKS, *views.CHECKS, *pressure.CHECKS):
         problems.extend(cross(draft))
     if problems:
         raise ConfigError(file, problems)
@@ -173,13 +175,16 @@ def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | Non
         device=draft.device,
         runtime=draft.runtime,
         control=draft.control,
+        pressure=draft.pressure,
         models=draft.models,
         sources=draft.sources,
         sinks=draft.sinks,
         pipelines=draft.pipelines,
         sync_groups=draft.sync_groups,
         warnings=tuple(
-            w for warn in (*check.WARNINGS, *rates.WARNINGS, *views.WARNINGS) for w in warn(draft)
+            w
+            for warn in (*check.WARNINGS, *rates.WARNINGS, *views.WARNINGS, *pressure.WARNINGS)
+            for w in warn(draft)
         ),
         origin=draft.origin,
     )

@@ -20,7 +20,8 @@ _UNPACED: dict[str, Callable[[Any], bool]] = {
 _PACE = "give it a pace: rate = 30.0, or pace = 'realtime' for a video"
 
 
-def _unpaced(d: Draft, source: str) -> bool:
+def unpaced(d: Draft, source: str) -> bool:
+    """Whether the reader sets the pace of that source, so that it is not live."""
     entry = d.sources.get(source)
     return entry is not None and _UNPACED.get(entry.kind, lambda o: False)(entry.options)
 
@@ -47,7 +48,7 @@ def synchronized(d: Draft) -> Iterator[Problem]:
             if other != group:
                 message = f"its source '{p.source}' is in sync group '{other}' already"
                 yield Problem(join(path, "sync_group"), message, "a camera is in one group: name the same")
-            if _unpaced(d, p.source):
+            if unpaced(d, p.source):
                 message = f"source '{p.source}' is not live: its pictures have no times to compare"
                 yield Problem(join(path, "sync_group"), message, _PACE)
             for key in ("every", "max_fps"):
@@ -66,7 +67,7 @@ def pointless(d: Draft) -> Iterator[str]:
         path = join("pipelines", name)
         if p.max_fps is None:
             continue
-        if _unpaced(d, p.source):
+        if unpaced(d, p.source):
             yield f"{path}.max_fps: has no effect: source '{p.source}' is not live (every = n has)"
         elif p.track is not None and p.track.lost_s <= 1 / p.max_fps:
             yield (

@@ -70,6 +70,35 @@ class ControlConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
     confirm_s: Annotated[float, Meta(ge=1, le=600)] = 30.0
 
 
+Cause = Literal["heat", "power", "deadlines"]
+
+
+class PressureConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[pressure]: when live pipelines skip frames so that the machine stays within its limits (pressure.py).
+
+    causes: what is looked at; [] for nothing. Heat: thermal zones near their passive trip points. Power: `watts`, and a
+        Jetson's over-current alarms. Deadlines: results older than their pipeline's deadline_ms.
+    heat_margin: how many degrees below a zone's passive trip point its limit is.
+    celsius: limits of zones by name, in place of those.
+    watts: limits of power rails by name; without it none has one.
+    hysteresis: how many degrees a zone must fall below its limit before frames come back.
+    late_share: of a pipeline's results; more than this are late: too many.
+    max_every: at most so far: each n-th frame remains.
+    hold_s: from one step to the next; also the time in which late results are counted.
+    calm_s: so long nothing may be near its limit before a step is undone; at least hold_s.
+    """
+
+    causes: tuple[Cause, ...] = ("heat", "power", "deadlines")
+    heat_margin: Annotated[float, Meta(ge=0, le=50)] = 4.0
+    celsius: Mapping[str, Annotated[float, Meta(gt=0, le=200)]] = {}
+    watts: Mapping[str, PositiveFloat] = {}
+    hysteresis: Annotated[float, Meta(ge=0, le=50)] = 5.0
+    late_share: Annotated[float, Meta(ge=0, lt=1)] = 0.2
+    max_every: Annotated[int, Meta(ge=2, le=100)] = 4
+    hold_s: Seconds = 10.0
+    calm_s: Seconds = 30.0
+
+
 class BatchConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[models.X.batch]: frames of several pipelines in one inference."""
 
@@ -196,6 +225,7 @@ class PipelineConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     roi: [x, y, width, height] in the source's pixels: all that the model sees; results stay in pixels of the whole
         picture. Not with dewarp.
     min_size: smallest box to keep, in pixels of the results.
+    priority: under [pressure] pipelines of lower priority skip frames first; a sync group counts as its highest.
     """
 
     source: str
@@ -210,6 +240,7 @@ class PipelineConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     min_score: Unit | None = None
     min_size: Size | None = None
     deadline_ms: PositiveFloat | None = None
+    priority: int = 0
     track: TrackOptions | None = None
     health: HealthOptions = HealthOptions()
 
@@ -226,6 +257,7 @@ class Config(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     device: DeviceConfig = DeviceConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     control: ControlConfig = ControlConfig()
+    pressure: PressureConfig = PressureConfig()
     models: Mapping[str, ModelConfig] = {}
     sources: Mapping[str, Backend] = {}
     sinks: Mapping[str, Backend] = {}

@@ -6,8 +6,11 @@ import re
 from collections.abc import Iterator
 
 from edged.doctor.base import Outcome, failed, not_here, passed, warned
-from edged.doctor.place import Place, number, read
-from edged.doctor.sensors import coolings, overcurrents, total_w, zones
+from edged.doctor.place import Place
+from edged.sensors.discover import look
+from edged.sensors.hwmon import total_w
+from edged.sensors.readings import of_kind
+from edged.sensors.sysfs import number, read
 
 _NEAR_C = 5.0  # to the temperature at which it slows down
 _MODEL = re.compile(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+?)\s*>")
@@ -96,45 +99,45 @@ def clocks(place: Place) -> Iterator[Outcome]:
 
 def heat(place: Place) -> Iterator[Outcome]:
     """Every thermal zone against its trip points; of any machine that has them."""
-    found = zones(place.root)
+    readings = look(place.root)
+    found = list(of_kind(readings, "temperature"))
     if not found:
         yield not_here("no thermal zone tells a temperature")
         return
     for z in found:
-        text = f"{z.name} {z.celsius:.1f} °C"
-        if z.ends_at is not None and z.celsius >= z.ends_at:
+        text = f"{z.name} {z.value:.1f} °C"
+        if z.critical is not None and z.value >= z.critical:
             yield failed(
-                f"{text}: at {z.ends_at:g} °C the machine ends itself", "cool it: fan, heat sink, air"
+                f"{text}: at {z.critical:g} °C the machine ends itself", "cool it: fan, heat sink, air"
             )
-        elif z.slows_at is not None and z.celsius >= z.slows_at:
+        elif z.limit is not None and z.value >= z.limit:
+            yield warned(f"{text}: from {z.limit:g} °C on it is slowed down", "cool it: fan, heat sink, air")
+        elif z.limit is not None and z.value >= z.limit - _NEAR_C:
             yield warned(
-                f"{text}: from {z.slows_at:g} °C on it is slowed down", "cool it: fan, heat sink, air"
+                f"{text}: near {z.limit:g} °C, where it is slowed down", "cool it: fan, heat sink, air"
             )
-        elif z.slows_at is not None and z.celsius >= z.slows_at - _NEAR_C:
-            yield warned(
-                f"{text}: near {z.slows_at:g} °C, where it is slowed down", "cool it: fan, heat sink, air"
-            )
-    hottest = max(found, key=lambda z: z.celsius)
-    watts = total_w(place.root)
+    hottest = max(found, key=lambda z: z.value)
+    watts = total_w(readings)
     more = "" if watts is None else f"; {watts:.1f} W at the input"
-    yield passed(f"{len(found)} zones, the hottest {hottest.name} at {hottest.celsius:.1f} °C{more}")
+    yield passed(f"{len(found)} zones, the hottest {hottest.name} at {hottest.value:.1f} °C{more}")
 
 
 def throttling(place: Place) -> Iterator[Outcome]:
     """Cooling devices at work, and a supply that was too weak."""
-    found = coolings(place.root)
-    active = [c for c in found if c.now > 0]
+    readings = look(place.root)
+    found = list(of_kind(readings, "throttling"))
+    active = [c for c in found if c.value > 0]
     for c in active:
-        text = f"{c.name} is at step {c.now} of {c.most}"
-        yield (failed if c.now >= c.most else warned)(
+        text = f"{c.name} is at step {c.value:g} of {c.limit:g}"
+        yield (failed if c.limit is not None and c.value >= c.limit else warned)(
             f"{text}: it is slowed down now", "cool it, or lower the load"
         )
-    weak = {name: n for name, n in overcurrents(place.root).items() if n}
-    for name, n in weak.items():
-        yield warned(
-            f"the supply was too weak {n} times since boot ({name})",
-            "a stronger supply, or a lower power mode",
-        )
+    for alarm in of_kind(readings, "overcurrents"):
+        if alarm.value:
+            yield warned(
+                f"the supply was too weak {alarm.value:g} times since boot ({alarm.name})",
+                "a stronger supply, or a lower power mode",
+            )
     if not found:
         yield not_here("no cooling device tells its step")
     elif not active:

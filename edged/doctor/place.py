@@ -14,6 +14,7 @@ from edged.engines.tensorrt_library import library
 from edged.errors import ConfigError, EdgedError, MissingPackage
 from edged.models.plans import PlanStore
 from edged.models.state import DEFAULT
+from edged.sensors.sysfs import read
 from edged.sources._v4l2_device import SYSTEM, Kernel
 
 
@@ -101,20 +102,3 @@ def _runtime(flavour: str) -> Runtime | None:
     except EdgedError as e:
         return Runtime(flavour, "", broken=e.message)
     return Runtime(flavour, lib.version, lib.lean)
-
-
-def read(path: Path) -> str | None:
-    """As Place.read."""
-    try:
-        return path.read_text(errors="replace").rstrip("\0 \n").strip()
-    except OSError:
-        return None
-
-
-def number(path: Path) -> int | None:
-    """A file that holds one whole number."""
-    text = read(path)
-    try:
-        return None if text is None else int(text)
-    except ValueError:
-        return None

@@ -10,7 +10,9 @@ from pathlib import Path
 from statistics import mean
 
 from _acceptance.rows import Row
-from edged.doctor.sensors import coolings, power_w, total_w, zones
+from edged.sensors.discover import look
+from edged.sensors.hwmon import total_w
+from edged.sensors.readings import of_kind
 
 EVERY_S = 1.0
 
@@ -25,15 +27,16 @@ class Heat:
     slowed: dict[str, int] = field(default_factory=dict)  # cooling device -> its highest step
 
     def look(self, root: Path) -> None:
-        for z in zones(root):
-            self.celsius.setdefault(z.name, []).append(z.celsius)
-        for name, w in power_w(root).items():
-            self.rails.setdefault(name, []).append(w)
-        total = total_w(root)
+        readings = look(root)
+        for z in of_kind(readings, "temperature"):
+            self.celsius.setdefault(z.name, []).append(z.value)
+        for rail in of_kind(readings, "power"):
+            self.rails.setdefault(rail.name, []).append(rail.value)
+        total = total_w(readings)
         if total is not None:
             self.watts.append(total)
-        for c in coolings(root):
-            self.slowed[c.name] = max(c.now, self.slowed.get(c.name, 0))
+        for c in of_kind(readings, "throttling"):
+            self.slowed[c.name] = max(int(c.value), self.slowed.get(c.name, 0))
 
     def rows(self) -> Iterator[Row]:
         if not self.celsius:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edged.doctor import jetson, sensors
+from edged.doctor import jetson
 from edged.doctor.base import Outcome
 from edged.doctor.place import Place
 from tests.doctor.trees import ORIN, tree
@@ -29,11 +29,6 @@ def test_a_good_jetson(tmp_path: Path) -> None:
         ("pass", "1 zones, the hottest cpu-thermal at 49.8 °C; 7.5 W at the input", "")
     ]
     assert look(jetson.throttling, tmp_path) == [("pass", "none of 1 cooling devices is at work", "")]
-
-
-def test_power_is_told_by_rail(tmp_path: Path) -> None:
-    assert sensors.power_w(tree(tmp_path, ORIN)) == {"VDD_IN": 7.5, "VDD_CPU_GPU_CV": 2.0}
-    assert sensors.total_w(tmp_path / "nowhere") is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What the machine says of itself through sysfs: temperatures, power, load, clocks, throttling, fans."""
