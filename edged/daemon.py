@@ -26,7 +26,7 @@ from edged.memory import Budget, Want, available_bytes, wanted_bytes
 from edged.messages import Event, Identity
 from edged.metrics import Snapshot
 from edged.observed import model_use, pipeline_counts, region_uses, sink_counts, source_use
-from edged.process import ask_on_signals, freeze_garbage, tuned_interpreter
+from edged.process import ask_on_signals, freeze_garbage, has_terminal, tuned_interpreter
 from edged.sinks.worker import SinkWorker
 from edged.supervisor import (
     Action,
@@ -90,6 +90,7 @@ class Daemon:
         self.devices = open_devices(choice, self.budget)
         self.errors: list[EdgedError] = []
         self.hanging: tuple[str, ...] = ()  # units that did not stop in time, once it has ended
+        self.reload_asked = threading.Event()  # by SIGHUP; whoever reloads clears it
         self._inbox: queue.Queue[Happening] = queue.Queue(INBOX)
         self._limits, self._on_tick = limits, on_tick
         self._began: float | None = None  # when the units were let go
@@ -145,8 +146,8 @@ class Daemon:
 
     def run(self, *, signals: bool = True) -> ExitCode:
         """Run until the end; returns the exit code. Call once, in the main thread when `signals`."""
-        asked = threading.Event()
-        with tuned_interpreter(), ask_on_signals(asked) if signals else nullcontext():
+        asked, reload = threading.Event(), None if has_terminal() else self.reload_asked
+        with tuned_interpreter(), ask_on_signals(asked, reload) if signals else nullcontext():
             try:
                 for worker in self.sinks.values():
                     worker.start()
@@ -233,10 +234,11 @@ class Daemon:
         """An event for the sinks, and a line where something is wrong, or right again."""
         self._announcer.event(news.unit, news.state, news.reason)
         if news.error is not None:
-            self._error(news.error, "; it is tried again" if news.unit in self.core.recoveries else "")
+            then = "; it is tried again" if news.unit in self.core.recoveries else ""
+            self._error(news.error, then, news.unit)
         elif news.unit in self.core.recoveries and news.reason:
             verb = "running again" if news.state == "running" else "stays away:"
-            log.warning("%s: %s %s", news.unit, verb, news.reason)
+            log.warning("%s: %s %s", news.unit, verb, news.reason, extra={"edged_unit": news.unit})
 
     def _admit(self, units: Sequence[str]) -> Admitted:
         """Add up the regions of all units that opened; refused with figures, or let go (see Core)."""
@@ -290,14 +292,16 @@ class Daemon:
             device.close()
         self.hanging = action.hanging
         for name in action.hanging:
-            self._error(EdgedError(f"{name} did not stop in time", hint="see the lines about it, if any"))
+            self._error(
+                EdgedError(f"{name} did not stop in time", hint="see the lines about it, if any"), unit=name
+            )
         return action.code
 
-    def _error(self, error: EdgedError, then: str = "") -> None:
-        """`then`: what edged does about it."""
+    def _error(self, error: EdgedError, then: str = "", unit: str = "") -> None:
+        """`then`: what edged does about it. `unit`: whose error it is, for the journal."""
         self.errors.append(error)
         del self.errors[:-MAX_ERRORS]
-        log.error("%s%s", error, then)
+        log.error("%s%s", error, then, extra={"edged_unit": unit})
 
 
 _STOP: dict[Kind, Callable[[Daemon], None]] = {

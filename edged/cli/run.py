@@ -1,6 +1,7 @@
 """Run a configuration until it is told to stop (SIGTERM, Ctrl-C), its input ends or a limit is reached.
 
-The first signal drains and exits within 5 s; a second one ends the process at once.
+The first signal drains and exits within 5 s; a second one ends the process at once. Under systemd it says when it is
+ready and alive, and its lines go to the journal with fields.
 """
 
 from __future__ import annotations
@@ -9,16 +10,20 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Callable
 
 import msgspec
 from rich.console import Console
 
+from edged.cli._service import Service
 from edged.cli.live import StatusLine, summary
 from edged.config.load import load
 from edged.daemon import Daemon, Limits
-from edged.errors import ExitCode
+from edged.errors import EdgedError, ExitCode
+from edged.messages import Event
 from edged.metrics import Snapshot
 from edged.process import threads_in_libraries
+from edged.service.journal import journal_handler, log_event, logged_to
 
 HELP = "run a configuration"
 
@@ -35,18 +40,35 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    status = StatusLine(sys.stderr, live=sys.stderr.isatty() and not args.quiet)
-    with status.above():
-        config = load(args.file)
-        for warning in config.warnings:
-            log.warning("%s: warning: %s", args.file, warning)
-        limits = Limits(args.frames, args.seconds)
-        daemon = Daemon(config, limits, on_tick=status.tick, on_event=status.event)
-        code = daemon.run()
-        status.clear()
-        _tell(daemon.snapshot(), args)
-        if code is not ExitCode.OK or daemon.core.why == "signal":
-            log.warning("ended: %s (exit status %d)", daemon.core.why, code)
+    journal = journal_handler()
+    if journal is None:
+        status = StatusLine(sys.stderr, live=sys.stderr.isatty() and not args.quiet)
+        with status.above():
+            return _run(args, status, status.event)
+    with logged_to(journal):
+        try:
+            return _run(args, StatusLine(sys.stderr, live=False), log_event)
+        except EdgedError as e:  # as main does, but with the journal's fields
+            log.error("%s", e)
+            return e.exit_code
+
+
+def _run(args: argparse.Namespace, status: StatusLine, on_event: Callable[[Event], None]) -> ExitCode:
+    service = Service()
+    config = load(args.file)
+    for warning in config.warnings:
+        log.warning("%s: warning: %s", args.file, warning)
+
+    def tick(daemon: Daemon) -> None:
+        status.tick(daemon)
+        service.tick(daemon)
+
+    daemon = Daemon(config, Limits(args.frames, args.seconds), on_tick=tick, on_event=on_event)
+    code = daemon.run()
+    status.clear()
+    _tell(daemon.snapshot(), args)
+    if code is not ExitCode.OK or daemon.core.why == "signal":
+        log.warning("ended: %s (exit status %d)", daemon.core.why, code)
     if daemon.hanging or threads_in_libraries():
         _leave(code)
     return code
