@@ -65,6 +65,7 @@ def _run(args: argparse.Namespace, status: StatusLine, on_event: Callable[[Event
 
     daemon = Daemon(config, Limits(args.frames, args.seconds), on_tick=tick, on_event=on_event)
     code = daemon.run()
+    service.tick(daemon)  # an end may be quicker than the next tick
     status.clear()
     _tell(daemon.snapshot(), args)
     if code is not ExitCode.OK or daemon.core.why == "signal":
