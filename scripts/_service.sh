@@ -3,7 +3,7 @@
 # shellcheck source-path=SCRIPTDIR source=setup
 source "$(dirname "${BASH_SOURCE[0]}")/setup"
 
-PREFIX=/opt/edged
+PREFIX=/opt/edged COMMAND=/usr/local/bin/edged # the latter is a link; a file of somebody else stays
 # folders of systemd for what comes neither with the distribution (/usr/lib) nor from this machine's owner (/etc)
 declare -A PLACES=(
     [edged.service]=/usr/local/lib/systemd/system/edged.service
@@ -48,6 +48,8 @@ place_units() {
 }
 
 enable_units() { systemctl --quiet enable edged.service edged.socket; }
+
+owns_command() { [[ $(readlink "$COMMAND" || true) == "$PREFIX/venv/bin/edged" ]]; }
 
 # environments: their numbers, the newest last.
 environments() { find "$PREFIX/venvs" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort -n; }

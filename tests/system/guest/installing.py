@@ -37,7 +37,7 @@ def first() -> str:
     assert run("systemctl", "is-enabled", "edged.service", "edged.socket").split() == ["enabled"] * 2
     assert {"edged", "video", "render"} <= set(run("id", "-nG", "edged").split())
     assert EDGED.exists()
-    return run(EDGED, "--version")
+    return run("edged", "--version")
 
 
 def without_a_configuration_nothing_starts() -> str:
@@ -57,7 +57,7 @@ def a_second_time_changes_nothing() -> str:
 def configured_it_starts() -> str:
     unit.place_model()
     unit.configure()
-    run(EDGED, "check", CONFIG)
+    run("edged", "check", CONFIG)
     run("systemctl", "start", "edged")
     assert show("ActiveState") == show("ActiveState", "edged.socket") == "active"
     return show("StatusText")
@@ -118,6 +118,7 @@ def uninstalled_twice() -> str:
     assert CONFIG.read_text() == text
     assert unit.STATE.is_dir()
     assert not any(p.exists() for p in (VENV.parent, *PLACED))
+    assert not Path("/usr/local/bin/edged").is_symlink()
     assert show("LoadState") == "not-found"
     assert status("id", "edged") == 0
     return said
