@@ -83,9 +83,13 @@ class Problem:
     message: str
     hint: str = ""
 
+    @property
+    def text(self) -> str:
+        """What is wrong, and where; a problem of the whole file has no path."""
+        return f"{self.path}: {self.message}" if self.path else self.message
+
     def __str__(self) -> str:
-        head = f"{self.path}: {self.message}" if self.path else self.message
-        return f"{head}; {self.hint}" if self.hint else head
+        return f"{self.text}; {self.hint}" if self.hint else self.text
 
 
 class ConfigError(EdgedError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -15,12 +16,13 @@ from hypothesis import settings
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything imports onnxruntime
 
 from edged.memory import Slots
+from tests.searching import PROFILE
 
 # No test here is about how long one example takes; 200 ms pass by themselves on a busy machine. The default run is
 # the same every time; HYPOTHESIS_PROFILE=search looks for what it has not met, ten times as long.
 settings.register_profile("edged", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=1000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "edged"))
+settings.load_profile(PROFILE)
 
 # the GPU machine has it elsewhere
 SHARED = Path(os.environ.get("EDGED_SHARED", Path(__file__).resolve().parents[2] / "shared"))
@@ -66,6 +68,12 @@ def no_leaks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             t.join(0.05)
     assert not late, f"threads left behind: {late}"
     assert not opened, f"file descriptors left open: {opened}"
+
+
+@pytest.fixture(autouse=True)
+def no_full_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon freezes its garbage as ever, and looks for none before: of all that pytest holds that takes 0.1 s."""
+    monkeypatch.setattr("edged.daemon.freeze_garbage", gc.freeze)
 
 
 @pytest.fixture(scope="session")

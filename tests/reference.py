@@ -114,7 +114,11 @@ class Reference:
     def __init__(self, onnx: Path, score: float = 0.3, iou: float = 0.45) -> None:
         import onnxruntime
 
-        self._session: Any = onnxruntime.InferenceSession(str(onnx), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # more would wait for each other in loops, on cores that others need
+        self._session: Any = onnxruntime.InferenceSession(
+            str(onnx), options, providers=["CPUExecutionProvider"]
+        )
         self._input = self._session.get_inputs()[0].name
         self.score, self.iou = score, iou
 

@@ -63,7 +63,7 @@ class Parts:
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self._stack = stack
         self._model = load_model(directory)
-        self._engine = OnnxRuntimeEngine(self._model, OnnxRuntimeEngine.Options(threads=2))
+        self._engine = OnnxRuntimeEngine(self._model, OnnxRuntimeEngine.Options(threads=1))
         stack.callback(self._engine.close)
         self._device = CpuDevice()
         self._stream = self._device.stream()

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ LAYERS = (
         "edged.tensors",
         "edged.messages",
         "edged.backoff",
+        "edged.children",
         "edged.config.schema",  # values alone
         "edged.views",
     ),
@@ -101,8 +103,13 @@ def place(module: str) -> str:
     return name
 
 
-def imports(module: str) -> Iterator[str]:
+@cache
+def imports(module: str) -> tuple[str, ...]:
     """Modules of edged that `module` imports, at its head or inside functions."""
+    return tuple(_imports(module))
+
+
+def _imports(module: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
             yield from (a.name for a in node.names if a.name.split(".")[0] == "edged")

@@ -132,9 +132,17 @@ class Building:
         if r.capabilities:
             self._for_capabilities(config)
         if r.engine == "tensorrt":
-            config.set_timing_cache(config.create_timing_cache(cache), ignore_mismatch=False)
+            self._begin_with(config, cache)
         self._add_profiles(config)
         return config
+
+    @staticmethod
+    def _begin_with(config: Any, cache: bytes) -> None:
+        """A cache that is damaged or of another version or GPU is refused: then an empty one, which is never."""
+        for data in (cache, b""):
+            made = config.create_timing_cache(data)
+            if made is not None and config.set_timing_cache(made, ignore_mismatch=False):
+                return
 
     def _flags(self, network: Any) -> dict[Any, bool]:
         trt, r = self._trt, self._request

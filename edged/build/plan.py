@@ -12,8 +12,8 @@ import msgspec
 from edged.build.events import Done, Event
 from edged.build.process import run_worker
 from edged.build.request import BuildError, Request
-from edged.build.worker import CACHE, CACHE_BEFORE, PLAN
-from edged.models.durable import look_at, make_folder, replace_file
+from edged.build.worker import CACHE, PLAN, cache_name
+from edged.models.durable import exclusive, look_at, make_folder, remedy, replace_file
 from edged.models.plans import Plan, PlanStore
 from edged.models.sidecar import Sidecar
 
@@ -35,17 +35,14 @@ def build_plan(
     store = PlanStore(state / "plans")
     started = time.monotonic()
     with store.work() as folder:
-        cache = _cache_file(state, request)
-        if cache.is_file():
-            (folder / CACHE_BEFORE).write_bytes(cache.read_bytes())
-        done = run_worker(request, folder, on_event)
-        sidecar = _sidecar(request, done, folder / PLAN, time.monotonic() - started)
+        timing = state / "timing"
+        done = run_worker(request, folder, on_event, timing=timing)
+        note = _keep_cache(folder / CACHE, timing / cache_name(request.engine, done.version, done.gpu))
+        sidecar = _sidecar(request, done, folder / PLAN, time.monotonic() - started, note)
         if gate is not None:
             found = gate(Plan(folder / PLAN, sidecar))
             sidecar = msgspec.structs.replace(sidecar, evaluation=found)
-        plan = store.install(folder / PLAN, sidecar)
-        _keep_cache(folder / CACHE, cache)
-        return plan
+        return store.install(folder / PLAN, sidecar, link=True)
 
 
 def last_build_s(request: Request, state: Path) -> float | None:
@@ -55,8 +52,11 @@ def last_build_s(request: Request, state: Path) -> float | None:
     return next((s.build_s for s in same if s.precision == request.precision), None)
 
 
-def _sidecar(request: Request, done: Done, plan: Path, build_s: float) -> Sidecar:
-    contents = look_at(plan)
+def _sidecar(request: Request, done: Done, plan: Path, build_s: float, note: str) -> Sidecar:
+    try:
+        contents = look_at(plan)
+    except OSError as e:
+        raise BuildError(f"{plan}: the plan cannot be read: {e.strerror or e}", hint=remedy(e)) from e
     return Sidecar(
         engine=request.engine,
         version=done.version,
@@ -73,7 +73,7 @@ def _sidecar(request: Request, done: Done, plan: Path, build_s: float) -> Sideca
         options=request.options,
         layers=done.layers,
         layers_of="engine" if done.layers_of == "engine" else "network",
-        notes=done.notes,
+        notes=(*done.notes, note) if note else done.notes,
         compatible=_compatible(request),
         built_at=time.time_ns(),
     )
@@ -85,20 +85,23 @@ def _compatible(request: Request) -> Literal["none", "version", "hardware", "ver
     return "hardware" if request.hardware_compatible else "none"
 
 
-def _cache_file(state: Path, request: Request) -> Path:
-    """TensorRT checks that a timing cache is of its own version and GPU, and begins anew where it is not."""
-    return state / "timing" / f"{request.engine}.cache"
-
-
-def _keep_cache(made: Path, cache: Path) -> None:
-    data = made.read_bytes()
-    if not data:
-        return
+def _keep_cache(made: Path, cache: Path) -> str:
+    """For the next build. What hinders it is a note: the plan is as good without."""
     try:
-        make_folder(cache.parent)
-        replace_file(cache, data)
+        data = made.read_bytes()
+        if data:
+            make_folder(cache.parent)
+            with exclusive(cache.parent / ".lock"):
+                replace_file(cache, data)
+                _forget_others(cache)
     except OSError as e:
-        raise BuildError(
-            f"{cache}: the timing cache cannot be kept: {e.strerror or e}",
-            hint="the plan is installed; check the folder's permissions and the free space (df -h)",
-        ) from e
+        return f"the timing cache is not kept ({e.strerror or e}): {remedy(e)}"
+    return ""
+
+
+def _forget_others(cache: Path) -> None:
+    """Those of other versions of the same engine: after an upgrade nothing reads them any more."""
+    engine, version, _ = cache.name.split("_", 2)
+    for other in cache.parent.glob(f"{engine}_*.cache"):
+        if other.name.split("_")[1] != version:
+            other.unlink()

@@ -6,12 +6,12 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
+from edged import children
 from edged.build.cap import Cap, make_cap
 from edged.build.events import Done, Event, Failed
 from edged.build.network import failure
@@ -19,6 +19,7 @@ from edged.build.request import BuildError, Request
 from edged.build.worker import REQUEST
 from edged.config.quantities import format_size
 from edged.errors import ExitCode
+from edged.models.durable import remedy
 
 LOG = "log"
 _LOOK_S = 0.25
@@ -27,32 +28,34 @@ _decoder = msgspec.json.Decoder(Event)
 
 
 def run_worker(
-    request: Request, folder: Path, on_event: Callable[[Event], None], cap: Cap | None = None
+    request: Request,
+    folder: Path,
+    on_event: Callable[[Event], None],
+    cap: Cap | None = None,
+    timing: Path | None = None,
 ) -> Done:
     """Build in a process of its own, in `folder`; the plan and the timing cache are there afterwards.
 
-    `on_event` is called in this thread. The process is killed and waited for however this ends, Ctrl-C included; it
-    also dies with this one. BuildError tells the builder's own reason, or how it died and what it logged last.
+    `timing`: the folder of timing caches that the builder may begin with. `on_event` is called in this thread. The
+    process is killed and waited for however this ends, Ctrl-C included; it also dies with this one. BuildError tells
+    the builder's own reason, or how it died and what it logged last.
     """
     cap = cap or make_cap(request.memory)
-    (folder / REQUEST).write_bytes(msgspec.json.encode(request))
-    worker = [sys.executable, "-m", "edged.build.worker", str(folder), str(os.getpid())]
     try:
-        with (folder / LOG).open("wb") as log:
-            process = subprocess.Popen(
-                cap.command(worker),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is for us alone
-            )
+        process = _started(request, folder, cap, timing)
         try:
             cap.enter(process.pid)
             last, over = _listen(process, on_event, cap)
             status = process.wait()
             if isinstance(last, Done) and status == 0:
                 return last
-            raise _reason(request, last, status, over or cap.killed(), _tail(folder / LOG))
+            raise _reason(
+                request,
+                last,
+                status,
+                over or (status == -signal.SIGKILL and cap.killed()),
+                _tail(folder / LOG),
+            )
         finally:
             process.kill()
             process.wait()
@@ -60,6 +63,28 @@ def run_worker(
             process.stdout.close()
     finally:
         cap.close()
+
+
+def _started(request: Request, folder: Path, cap: Cap, timing: Path | None) -> subprocess.Popen[bytes]:
+    words = (str(folder), str(os.getpid()), *(() if timing is None else (str(timing),)))
+    try:
+        with (folder / REQUEST).open("xb") as f:
+            f.write(msgspec.json.encode(request))
+        with (folder / LOG).open("xb") as log:
+            return subprocess.Popen(
+                cap.command(children.command("edged.build.worker", *words)),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for us alone
+                env=children.environment(),
+            )
+    except UnicodeEncodeError as e:  # no configuration could name it, either
+        raise BuildError(f"{request.model}: a path of the build is not UTF-8", hint="rename it") from e
+    except OSError as e:
+        raise BuildError(
+            f"{request.model}: the builder cannot start in {folder}: {e.strerror or e}", hint=remedy(e)
+        ) from e
 
 
 def _listen(
@@ -108,14 +133,14 @@ def _reason(request: Request, last: Event | None, status: int, short: bool, log:
         told = BuildError(last.message, hint=last.hint)
         told.exit_code = ExitCode(last.exit_code)
         return told
+    said = f"; it said last:\n{log}" if log else ""
     if short:
         cap = f", more than its cap of {format_size(request.memory)}" if request.memory else ""
         return BuildError(
-            f"{request.model}: out of memory: the builder was killed because it took too much{cap}",
+            f"{request.model}: out of memory: the builder was killed because it took too much{cap}{said}",
             hint="give it more (--memory), stop what else runs, or build smaller: --workspace, shapes, "
             "optimization level",
         )
-    said = f"; it said last:\n{log}" if log else ""
     if status == -signal.SIGKILL:
         return BuildError(f"{request.model}: the builder was killed from outside{said}", hint="build again")
     if status < 0:

@@ -1,4 +1,5 @@
-"""The builder's process: `python -m edged.build.worker FOLDER`, which holds request.json and takes the plan.
+"""The builder's process: `python -m edged.build.worker FOLDER PARENT [TIMING]`. FOLDER holds request.json and takes the
+plan; TIMING has the caches of earlier builds.
 
 It lowers itself below all that serves, and dies with the process that started it. Events go to the pipe that was its
 standard output; what libraries print goes to standard error, which is the log.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -23,9 +25,10 @@ from edged.build.network import Building, check_capabilities, failure, is_weakly
 from edged.build.onnx_graph import prepare
 from edged.build.request import Request
 from edged.engines.tensorrt_library import Library, library
-from edged.errors import EdgedError
+from edged.errors import EdgedError, EngineError
+from edged.models.durable import remedy
 
-REQUEST, PLAN, CACHE, CACHE_BEFORE = "request.json", "model.plan", "timing.cache", "timing.before"
+REQUEST, PLAN, CACHE = "request.json", "model.plan", "timing.cache"
 _NICE = 19
 _OOM_SCORE = 1000  # the kernel's first choice when memory is short
 _PR_SET_PDEATHSIG = 1
@@ -33,7 +36,7 @@ _IDLE = 3 << 13  # ioprio_set: class idle
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
 
 
-def main(folder: Path, parent: int) -> int:
+def main(folder: Path, parent: int, timing: Path | None = None) -> int:
     tell = _teller()
     _die_with(parent)
     _give_way()
@@ -42,16 +45,23 @@ def main(folder: Path, parent: int) -> int:
     logging.getLogger("edged").setLevel(logging.DEBUG)
     try:
         request = msgspec.json.decode((folder / REQUEST).read_bytes(), type=Request)
-        tell(_work(folder, request, tell))
+        tell(_work(folder, request, timing, tell))
     except EdgedError as e:
         tell(Failed(e.message, e.hint, int(e.exit_code)))
+    except OSError as e:
+        if e.errno is None:  # a library's own: a defect, and the log has where
+            raise
+        name = e.filename if isinstance(e.filename, str) else str(folder)  # a write knows no name
+        where = os.fsencode(name).decode(errors="replace")
+        failed = f"the builder cannot go on: {where}: {e.strerror}"
+        tell(Failed(failed, remedy(e), int(EngineError.exit_code)))
     except MemoryError:
         short = failure("out of memory: the builder could not get more")
         tell(Failed(short.message, short.hint, int(short.exit_code)))
     return 0
 
 
-def _work(folder: Path, request: Request, tell: Callable[[Event], None]) -> Done:
+def _work(folder: Path, request: Request, timing: Path | None, tell: Callable[[Event], None]) -> Done:
     found = library(request.engine, build=True)
     gpu, capabilities = _target(found, request)
     half = request.precision != "fp32" and not is_weakly_typed(found, request)
@@ -60,11 +70,12 @@ def _work(folder: Path, request: Request, tell: Callable[[Event], None]) -> Done
     building = Building(found, request, tell)
     network = building.parse(prepared.model.SerializeToString())
     tell(Stage("build"))
-    before = folder / CACHE_BEFORE
-    built = building.build(network, before.read_bytes() if before.is_file() else b"")
+    before = None if timing is None else timing / cache_name(request.engine, found.version, gpu)
+    built = building.build(network, before.read_bytes() if before is not None and before.is_file() else b"")
     plan = folder / PLAN
-    plan.write_bytes(built.plan)
-    (folder / CACHE).write_bytes(building.timing_cache())
+    for file, data in ((plan, built.plan), (folder / CACHE, building.timing_cache())):
+        with file.open("xb") as f:
+            f.write(data)
     tell(Stage("inspect"))
     seen = _inspected(found, plan, request)
     return Done(
@@ -77,6 +88,11 @@ def _work(folder: Path, request: Request, tell: Callable[[Event], None]) -> Done
         layers_of="engine" if seen.layers else "network",
         notes=prepared.notes,
     )
+
+
+def cache_name(engine: str, version: str, gpu: str | None) -> str:
+    """Of the timing cache: what was timed by one version and on one kind of GPU is worth nothing to another."""
+    return f"{engine}_{version}_{re.sub('[^A-Za-z0-9]+', '-', gpu or 'none')}.cache"
 
 
 def _target(found: Library, request: Request) -> tuple[str | None, tuple[str, ...]]:
@@ -130,4 +146,4 @@ def _give_way() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), *map(Path, sys.argv[3:])))

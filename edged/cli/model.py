@@ -94,23 +94,14 @@ def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(facts))
         return
-    from rich.console import Console
-    from rich.table import Table
+    from edged.inspecting.tables import console, show_facts
 
-    table = Table(show_header=False, box=None)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for key, value in facts.items():
-        table.add_row(key.replace("_", " "), _text(value))
-    Console(highlight=False).print(table)
+    show_facts(console(), {key.replace("_", " "): _text(value) for key, value in facts.items()})
 
 
-def _text(value: Any) -> Any:
-    """Plain text, so that brackets of shapes are no markup."""
-    from rich.text import Text
-
+def _text(value: Any) -> str:
     if isinstance(value, Mapping):
-        return Text("\n".join(f"{k} = {v}" for k, v in value.items()))
+        return "\n".join(f"{k} = {v}" for k, v in value.items())
     if isinstance(value, list | tuple) and value and isinstance(value[0], str):
-        return Text("\n".join(value))
-    return Text(str(value))
+        return "\n".join(value)
+    return str(value)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edged.cli.model_eval import drop
+from edged.cli.stopping import unwinding
 from edged.config.quantities import format_size, parse_size
 from edged.errors import EdgedError, ExitCode
 from edged.models.plans import Plan
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 HELP = "build a TensorRT plan"
 DESCRIPTION = (
     "Simplify the model's graph, cast it to FP16 where that is asked for, and build a plan with TensorRT, or with "
-    "TensorRT-RTX, whose builder needs no GPU. The plan goes to STATE/plans, whole or not at all; Ctrl-C leaves "
-    "nothing behind."
+    "TensorRT-RTX, whose builder needs no GPU. The plan goes to STATE/plans, whole or not at all; Ctrl-C, SIGTERM and "
+    "SIGHUP leave nothing behind."
 )
 _PART = 0.75  # of the memory that is available
 
@@ -104,7 +105,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     try:
-        plan = _build(args)
+        with unwinding():
+            plan = _build(args)
     except EdgedError as e:
         if not args.json:
             raise
@@ -148,7 +150,9 @@ def _build(args: argparse.Namespace) -> Plan:
     last_s = last_build_s(request, args.state_dir)
     console = Console(stderr=True, quiet=args.json, highlight=False)
     expected = f"; {estimate(last_s)}" if last_s is not None else ""
-    console.print(f"{args.directory}: a plan for {NAMES[args.engine]}, {args.precision}{expected}")
+    console.print(
+        f"{args.directory}: a plan for {NAMES[args.engine]}, {args.precision}{expected}", soft_wrap=True
+    )
     gate = _gate(args, console) if args.evaluate is not None else None
     with bar(console, last_s) as show:
         return build_plan(request, args.state_dir, show, gate)

@@ -76,7 +76,7 @@ def _outcomes(check: Check, place: Place) -> Iterator[Outcome]:
             said = True
             yield outcome
     except ConfigError as e:
-        yield from (failed(f"{e.file}: {p.path}: {p.message}", p.hint) for p in e.problems)
+        yield from (failed(f"{e.file}: {p.text}", p.hint) for p in e.problems)
     except EdgedError as e:
         yield refused(e)
     except Exception as e:

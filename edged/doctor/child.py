@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from typing import Any
 
+from edged import children
 from edged.errors import EdgedError, EngineError
 
 _LINES = 3  # of its last words
 
 
 def ask(module: str, *words: str, timeout_s: float) -> dict[str, Any]:
-    """The JSON object that `python -m module words…` prints last. EdgedError where it prints none, and why."""
-    command = [sys.executable, "-m", module, *words]
+    """The JSON object that the module prints last. EdgedError where it prints none, and why."""
+    by_hand = f"run it by hand: python -m {' '.join((module, *words))}"
     try:
         done = subprocess.run(
-            command,
+            children.command(module, *words),
             capture_output=True,
             text=True,
             errors="replace",
             timeout=timeout_s,
             check=False,
-            env=_environment(),
+            env=children.environment(),
         )
     except subprocess.TimeoutExpired as e:
         raise EngineError(
             f"{module} did not come to an end within {timeout_s:g} s",
-            hint=f"run it by hand: {' '.join(command)}",
+            hint=by_hand,
         ) from e
     try:
         answer = json.loads(done.stdout.strip().splitlines()[-1])
@@ -38,18 +37,10 @@ def ask(module: str, *words: str, timeout_s: float) -> dict[str, Any]:
             raise ValueError("no object")
     except (ValueError, IndexError) as e:
         said = "; ".join(done.stderr.strip().splitlines()[-_LINES:]) or "it said nothing"
-        raise EngineError(
-            f"{module} {_end(done.returncode)}: {said}", hint=f"run it by hand: {' '.join(command)}"
-        ) from e
+        raise EngineError(f"{module} {_end(done.returncode)}: {said}", hint=by_hand) from e
     if "error" in answer:
         raise EdgedError(str(answer["error"]), hint=str(answer.get("hint", "")))
     return answer
-
-
-def _environment() -> dict[str, str]:
-    """Where this process found edged, its child finds it, too."""
-    paths = [p for p in sys.path if p]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _end(status: int) -> str:

@@ -1,4 +1,4 @@
-"""The folder for plans, the timing cache and what is kept: there, writable, with room."""
+"""The folder for plans, the timing cache and what is kept: there, ours alone, writable, with room."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from edged.doctor.base import Outcome, failed, passed, warned
+from edged.doctor.base import Outcome, failed, passed, refused, warned
 from edged.doctor.place import Place
 from edged.memory import format_bytes
+from edged.models import trust
+from edged.models.plans import PlanError, PlanStore
 
 LITTLE, NEARLY_NONE = 1 << 30, 64 << 20  # bytes: a few plans of large models; less than one
 
@@ -31,9 +33,22 @@ def judge(folder: Path, little: int = LITTLE, nearly_none: int = NEARLY_NONE) ->
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
+        _check(folder)
+    except PermissionError:
+        return refused(trust.denied(folder, folder))
+    except PlanError as e:
+        return refused(e)
     except OSError as e:
         return failed(f"{folder}: nothing can be written there: {e.strerror}", make)
     return _room(folder, folder, little, nearly_none, "can be written to")
+
+
+def _check(folder: Path) -> None:
+    """PlanError where plans that are stored here would not be believed."""
+    store = PlanStore(folder / "plans")
+    for path in (folder, store.root, store.key_file):
+        if path.exists():
+            trust.check(path, folder, secret=path == store.key_file)
 
 
 def _room(folder: Path, at: Path, little: int, nearly_none: int, said: str) -> Outcome:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from edged.config.schema import ModelConfig
 from edged.doctor.base import Outcome, failed, not_here, passed, refused, warned
 from edged.doctor.place import Place
+from edged.engines._tensorrt_plan import wanted
 from edged.engines.choose import PLAN_ENGINES
 from edged.errors import ConfigError, EdgedError
 from edged.memory import format_bytes
@@ -25,7 +27,7 @@ def models(place: Place) -> Iterator[Outcome]:
             model = load_model(Path(entry.path))
             check_hash(model.file, model.sha256)
         except ConfigError as e:
-            yield from (failed(f"{name}: {e.file}: {p}", p.hint) for p in e.problems)
+            yield from (failed(f"{name}: {e.file}: {p.text}", p.hint) for p in e.problems)
         except EdgedError as e:
             yield failed(f"{name}: {e.message}", e.hint)
         else:
@@ -49,7 +51,7 @@ def plans(place: Place) -> Iterator[Outcome]:
                 continue
             seen.add(model.sha256)
             if entry.engine in PLAN_ENGINES:
-                yield _milder(_wanted(place, name, model, entry.engine, entry.gpu, used), entry.fallback)
+                yield _milder(_wanted(place, name, model, entry, used), entry.fallback)
     for sha256 in dict.fromkeys([*seen, *place.store.models()]):
         for broken in place.store.broken(sha256):
             yield failed(
@@ -61,8 +63,9 @@ def plans(place: Place) -> Iterator[Outcome]:
                 yield _other(place, plan)
 
 
-def _wanted(place: Place, name: str, model: Model, engine: str, gpu: int, used: set[Path]) -> Outcome:
+def _wanted(place: Place, name: str, model: Model, entry: ModelConfig, used: set[Path]) -> Outcome:
     """The plan that the daemon would load."""
+    engine, gpu, options = entry.engine, entry.gpu, entry.options
     runtime = place.runtimes.get(engine)
     if runtime is None or runtime.broken or gpu >= len(place.capabilities):
         lacks = "GPU" if runtime is not None and not runtime.broken else engine
@@ -71,7 +74,7 @@ def _wanted(place: Place, name: str, model: Model, engine: str, gpu: int, used: 
         )
     try:
         plan = place.store.find(
-            model.sha256, engine, runtime.version, place.capabilities[gpu], model=str(model.path)
+            model.sha256, engine, runtime.version, place.capabilities[gpu], **wanted(model, options)
         )
     except EdgedError as e:
         return refused(e)

@@ -43,7 +43,7 @@ def configuration(place: Place) -> Iterator[Outcome]:
     names = ", ".join(config.pipelines)
     yield passed(f"{config.file}: pipelines {names}; on {choice.kind} ({choice.why})")
     for problem in choice.problems:
-        yield failed(f"{problem.path}: {problem.message}", problem.hint)
+        yield failed(problem.text, problem.hint)
     for warning in config.warnings:
         yield warned(f"{config.file}: {warning}", "see the key in configs/full.toml")
 

@@ -93,15 +93,15 @@ class TensorRtExecution:
 
     def enqueue(self, stream: Stream) -> None:
         """Queue one inference; no wait. What the GPU reports arises where the stream is waited for."""
-        context = self.context
-        if context is None:
+        if self.context is None:
             raise EngineError(f"{self._who}: enqueue after close", hint="bind a new execution")
         if not stream.handle:
             raise EngineError(
                 f"{self._who}: TensorRT may not work on CUDA's default stream, which waits for all others",
                 hint="take a stream from the engine's own device",
             )
-        if not context.execute_async_v3(stream.handle):
+        # no name for the context here: who keeps an error keeps this frame, and the context must go before its memory
+        if not self.context.execute_async_v3(stream.handle):
             raise self._contexts.failed("inference cannot be queued")
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from edged.engines.tensorrt_library import Library
 from edged.interfaces import Device
+from edged.models.model import Model
 from edged.models.plans import Plan, PlanError, PlanStore, Sidecar
 from edged.models.sidecar import NAMES, header, same_version
 
@@ -23,13 +24,25 @@ def capability_of(device: Device) -> str:
     return str(getattr(device, "capability", "")) or "unknown"
 
 
-def find_plan(
-    library: Library, store: PlanStore, onnx_sha256: str, device: Device, model: str, precision: str | None
-) -> Plan:
-    """The newest plan in the store that fits library, GPU and precision; nothing of it was read yet. PlanError."""
-    return store.find(
-        onnx_sha256, library.flavour, library.version, capability_of(device), precision=precision, model=model
-    )
+def find_plan(library: Library, store: PlanStore, model: Model, device: Device, options: Any = None) -> Plan:
+    """The plan in the store that fits library, GPU, model and options; nothing of it was read yet. PlanError."""
+    what = wanted(model, options)
+    return store.find(model.sha256, library.flavour, library.version, capability_of(device), **what)
+
+
+def wanted(model: Model, options: Any = None) -> dict[str, Any]:
+    """What `PlanStore.find` is asked for: by the model, and by the engine's Options (None: their defaults)."""
+    return {
+        "precision": getattr(options, "precision", None),
+        "dla": getattr(options, "dla_core", None),
+        "shapes": shapes_of(model, options),
+        "model": str(model.path),
+    }
+
+
+def shapes_of(model: Model, options: Any = None) -> dict[str, tuple[int, ...]]:
+    """Input -> the shape that it is to have."""
+    return {model.input.tensor: model.input.shape(), **model.shapes, **getattr(options, "shapes", {})}
 
 
 @contextmanager

@@ -51,7 +51,11 @@ def choose_engine(
 def _auto(model: Model, device: Device | None, plans: PlanStore) -> Choice:
     if device is None or device.name != "cuda":
         return Choice(ANYWHERE, f"{ANYWHERE}: the device is no GPU")
-    there = {p.sidecar.engine for p in plans.plans(model.sha256)}
+    try:
+        there = {p.sidecar.engine for p in plans.plans(model.sha256)}
+    except EngineError as e:  # the store is another user's
+        log.warning("model %s: %s runs: %s", model.name, ANYWHERE, e)
+        return Choice(ANYWHERE, f"{ANYWHERE}: {e.message}")
     if not there:
         return Choice(
             ANYWHERE, f"{ANYWHERE}: no TensorRT plan of this model (edged model build {model.path})"
@@ -61,7 +65,7 @@ def _auto(model: Model, device: Device | None, plans: PlanStore) -> Choice:
         if kind not in there:
             continue
         try:
-            find_plan(library(kind), plans, model.sha256, device, str(model.path), None)
+            find_plan(library(kind), plans, model, device)
         except (EngineError, MissingPackage) as e:
             reasons.append(f"{kind}: {e.message}")
         else:

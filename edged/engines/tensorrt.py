@@ -20,7 +20,7 @@ from edged.engines import _tensorrt_layers as inspection
 from edged.engines._tensorrt_context import Contexts, TensorRtExecution
 from edged.engines._tensorrt_errors import failed, let_go
 from edged.engines._tensorrt_memory import EngineMemory, allocator
-from edged.engines._tensorrt_plan import capability_of, check_plan, find_plan, mapped
+from edged.engines._tensorrt_plan import capability_of, check_plan, find_plan, mapped, shapes_of
 from edged.engines._tensorrt_tensors import choose_profile, output_specs, read_tensors, resolve
 from edged.engines.binding import check_views
 from edged.engines.tensorrt_library import Library, library
@@ -51,12 +51,13 @@ class TensorRtEngine:
     class Options(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """[models.X.options] of engine = "tensorrt" and "tensorrt-rtx".
 
-        `precision`: only a plan of this kind; without, the newest that fits. `shapes`: an input's full shape where the
-        plan leaves it open, before what model.toml says. `profile`: the optimization profile; without, the first that
-        the shapes fit. `graph`: "edged" makes one CUDA graph of a frame (preprocessing, inference, copy of the
-        outputs); "off" queues layer by layer. `dla_core`: which core of the deep learning accelerator runs a plan that
-        was built for one (passed on; nobody has tried it here). `strict_memory`: refuse what TensorRT asks for while
-        running, which may end the inference; without it is given, counted, and the pipeline's state is degraded.
+        `precision`: only a plan of this kind; without, the last built that fits. `shapes`: an input's full shape where
+        the plan leaves it open, before what model.toml says. `profile`: the optimization profile; without, the first
+        that the shapes fit. `graph`: "edged" makes one CUDA graph of a frame (preprocessing, inference, copy of the
+        outputs); "off" queues layer by layer. `dla_core`: only a plan that was built for the deep learning accelerator,
+        and the core that runs it; without, only other plans (nobody has tried it here). `strict_memory`: refuse what
+        TensorRT asks for while running, which may end the inference; without it is given, counted, and the pipeline's
+        state is degraded.
         """
 
         precision: Literal["fp32", "fp16", "best"] | None = None
@@ -92,10 +93,7 @@ class TensorRtEngine:
         with device.current():
             self.library: Library = library(self.FLAVOUR)
             store = plan_store() if plans is None else plans
-            self.plan: Plan = find_plan(
-                self.library, store, model.sha256, device, str(model.path), options.precision
-            )
-            store.verify(self.plan)
+            self.plan: Plan = find_plan(self.library, store, model, device, options)
             self.memory = EngineMemory(f"{self._who} engine", device, strict=options.strict_memory)
             self._hook = allocator(self.library, self.memory)
             self._aux: list[Stream] = []
@@ -104,32 +102,38 @@ class TensorRtEngine:
             self._contexts: Contexts | None = None
             self.engine: Any = None
             try:
-                self.engine = self._deserialize(str(model.path))
+                self.engine = self._deserialize(str(model.path), store)
                 self._prepare(model)
             except BaseException as e:
                 let_go(e)
                 self.close()
                 raise
 
-    def _deserialize(self, model: str) -> Any:
+    def _deserialize(self, model: str, store: PlanStore) -> Any:
+        with mapped(self.plan.path) as pages:
+            store.verify(self.plan, pages)
+            with self.library.lock:
+                return self._loaded(pages, model)
+
+    def _loaded(self, pages: Any, model: str) -> Any:
+        """Of pages that were verified; the library's lock is held."""
         sidecar, options = self.plan.sidecar, self._options
-        with mapped(self.plan.path) as pages, self.library.lock:
-            check_plan(self.plan.path, pages, self.library, capability_of(self._device), model, sidecar)
-            self.library.logger.take()
-            try:
-                runtime = self.library.module.Runtime(self.library.logger)
-                runtime.gpu_allocator = self._hook
-                if options.dla_core is not None:
-                    self._set_dla(runtime, options.dla_core)
-                # such plans carry their own runtime; this one is sealed with the key of this device
-                runtime.engine_host_code_allowed = "version" in sidecar.compatible
-                engine = runtime.deserialize_cuda_engine(pages)
-            except (TypeError, RuntimeError) as e:  # a runtime that cannot be made, a property refused
-                raise failed(self.library, self._who, f"{self.library} does not start: {e}", model) from e
-            if engine is None:
-                refusals = self.memory.take_refusals()
-                what = f"the plan {self.plan.path} cannot be loaded"
-                raise failed(self.library, self._who, what, model, refusals)
+        check_plan(self.plan.path, pages, self.library, capability_of(self._device), model, sidecar)
+        self.library.logger.take()
+        try:
+            runtime = self.library.module.Runtime(self.library.logger)
+            runtime.gpu_allocator = self._hook
+            if options.dla_core is not None:
+                self._set_dla(runtime, options.dla_core)
+            # such plans carry their own runtime; this one is sealed with the key of this device
+            runtime.engine_host_code_allowed = "version" in sidecar.compatible
+            engine = runtime.deserialize_cuda_engine(pages)
+        except (TypeError, RuntimeError) as e:  # a runtime that cannot be made, a property refused
+            raise failed(self.library, self._who, f"{self.library} does not start: {e}", model) from e
+        if engine is None:
+            refusals = self.memory.take_refusals()
+            what = f"the plan {self.plan.path} cannot be loaded"
+            raise failed(self.library, self._who, what, model, refusals)
         return engine
 
     def _set_dla(self, runtime: Any, core: int) -> None:
@@ -144,8 +148,7 @@ class TensorRtEngine:
         """Shapes, profile, the context that tells the outputs' shapes, auxiliary streams."""
         tensors = read_tensors(self._who, self.library, self.engine)
         inputs = [t for t in tensors if t.is_input]
-        asked = {model.input.tensor: model.input.shape(), **model.shapes, **self._options.shapes}
-        shapes = resolve(self._who, inputs, asked)
+        shapes = resolve(self._who, inputs, shapes_of(model, self._options))
         profile = choose_profile(
             self._who, self.engine, inputs, shapes, self._options.profile, str(model.path)
         )
@@ -190,17 +193,22 @@ class TensorRtEngine:
 
     def bind(self, views: Mapping[str, TensorView], region: Region) -> TensorRtExecution:
         """A context on these tensors and the region's activation memory. Once the region is frozen, memory that
-        TensorRT asks for is unplanned.
+        TensorRT asks for is unplanned. An error keeps nothing of TensorRT.
         """
         if self._contexts is None:
             raise EngineError(f"{self._who}: the engine is closed", hint="bind before close")
         check_views(self._who, (*self.inputs, *self.outputs), views, Memory.DEVICE)
         self.library.logger.take()
-        context, self._spare = self._spare or self._contexts.make(), None
-        activations = None
-        if self._activations:
-            activations = region.tensor(TensorSpec(_ACTIVATIONS, (self._activations,), _U8))
-        self._contexts.bind(context, activations, views, [s.handle for s in self._aux])
+        context = activations = None
+        try:
+            context, self._spare = self._spare or self._contexts.make(), None
+            if self._activations:
+                activations = region.tensor(TensorSpec(_ACTIVATIONS, (self._activations,), _U8))
+            self._contexts.bind(context, activations, views, [s.handle for s in self._aux])
+        except BaseException as e:
+            let_go(e)
+            context = None
+            raise
         self.memory.watch(region)
         self._open.append(TensorRtExecution(self._who, context, self._contexts, self._open.remove))
         return self._open[-1]

@@ -17,6 +17,7 @@ from edged.evaluation.gate import Verdict, gate
 from edged.evaluation.score import check_task
 from edged.evaluation.subject import reference, set_up
 from edged.models.load import load_model
+from edged.models.one_plan import OnePlan
 from edged.models.plans import Plan, PlanError, PlanStore
 
 Gate = Callable[[Plan], Mapping[str, Any]]
@@ -53,8 +54,8 @@ def _look(
     engine = plan.sidecar.engine
     # a store of its own, beside the plan: the engine trusts what a store vouches for, and nothing else
     with tempfile.TemporaryDirectory(prefix=".evaluated-", dir=plan.path.parent) as folder:
-        store = PlanStore(Path(folder) / "plans")
-        store.install(plan.path, plan.sidecar)
+        root = Path(folder) / "plans"
+        store = OnePlan(root, PlanStore(root).install(plan.path, plan.sidecar, link=True).path)
         try:
             setup = set_up(directory, engine, "cuda", store)
             found = evaluate(setup, pictures, reference(directory), progress)

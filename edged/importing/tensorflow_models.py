@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edged import children
 from edged.errors import MissingPackage, ModelError
 from edged.importing.original import Array, Asked, failed, resolve
 from edged.tensors import TensorSpec
@@ -36,8 +36,8 @@ def _tensorflow(needed_by: str) -> Any:
 
 def _convert(path: Path, file: Path, how: Sequence[str]) -> None:
     """Run tf2onnx, in a process of its own: it writes what it likes to its output."""
-    command = [sys.executable, "-m", "tf2onnx.convert", *how, "--output", str(file), "--opset", str(_OPSET)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = children.command("tf2onnx.convert", *how, "--output", str(file), "--opset", str(_OPSET))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=children.environment())
     if "No module named" in done.stderr and "tf2onnx" in done.stderr:
         raise MissingPackage("tf2onnx", needed_by=f"{path}", extra=_EXTRA)
     if done.returncode or not file.is_file():

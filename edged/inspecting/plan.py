@@ -11,7 +11,7 @@ from edged.doctor.child import ask
 from edged.doctor.place import Place
 from edged.errors import EdgedError
 from edged.models.files import unreadable
-from edged.models.plans import PLAN, Plan, PlanStore
+from edged.models.plans import PLAN, PlanStore
 from edged.models.sidecar import MAGIC, NAMES, Sidecar, header, same_version
 
 LOAD_S = 120.0
@@ -65,13 +65,13 @@ def read_plan(path: Path, place: Place, *, load: bool = True, model: Path | None
     except OSError as e:
         raise unreadable(path, e) from e
     version, engine = header(start), MAGIC[start[:4]]
-    plan, store = _in_store(path)
-    sidecar = None if plan is None else plan.sidecar
-    why = "not asked for" if not load else _cannot_load(place, engine, version, sidecar)
+    real, root = path.resolve(), place.store.root.resolve()
+    sidecar, store, strange = _in_store(real, root)
+    why = "not asked for" if not load else _cannot_load(place, engine, version, sidecar) or strange
     answer: dict[str, Any] = {}
     if not why:
         try:
-            words = (str(path), engine, *(() if model is None else (str(model),)))
+            words = (str(real), engine, str(root), *(() if model is None else (str(model),)))
             answer = ask("edged.inspecting.try_plan", *words, timeout_s=LOAD_S)
             why = answer["why_no_layers"]
         except EdgedError as e:
@@ -90,21 +90,26 @@ def read_plan(path: Path, place: Place, *, load: bool = True, model: Path | None
     )
 
 
-def _in_store(path: Path) -> tuple[Plan | None, str]:
-    """The plan as its store lists it, and whether it is whole."""
-    real = path.resolve()
-    if real.name != PLAN or len(real.parents) < 3:
-        return None, "in no store: nothing but its header is known"
-    store, sha256 = PlanStore(real.parents[2]), real.parents[1].name
-    plan = next((p for p in store.plans(sha256) if p.path == real), None)
+def _in_store(path: Path, root: Path) -> tuple[Sidecar | None, str, str]:
+    """The sidecar; what is told of the store; and why the plan is not loaded, which is code: "" for one that was
+    installed in the store `root`, whole.
+    """
+    alone = None, "in no store: nothing but its header is known", f"it is not of the store {root}"
+    if path.name != PLAN or len(path.parents) < 4:
+        return alone
+    store, sha256 = PlanStore(path.parents[2]), path.parents[1].name
+    plan = next((p for p in store.plans(sha256) if p.path == path), None)
     if plan is None:
-        broken = next((b for b in store.broken(sha256) if b.path == real.parent), None)
-        return None, broken.reason if broken is not None else "in no store: nothing but its header is known"
+        broken = next((b for b in store.broken(sha256) if b.path == path.parent), None)
+        return alone if broken is None else (None, broken.reason, broken.reason)
+    if store.root != root:
+        trusted = f"to trust that store: --state-dir {store.home}"
+        return plan.sidecar, f"of another store than {root}, sealed with another key; {trusted}", trusted
     try:
         store.verify(plan)
     except EdgedError as e:
-        return plan, e.message
-    return plan, "whole: size, hash, seal and header fit"
+        return plan.sidecar, e.message, e.message
+    return plan.sidecar, "whole: size, hash, seal and header fit", ""
 
 
 def _cannot_load(place: Place, engine: str, version: str, sidecar: Sidecar | None) -> str:

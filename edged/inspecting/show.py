@@ -13,6 +13,7 @@ from rich.text import Text
 
 from edged.inspecting.graph import Graph
 from edged.inspecting.plan import PlanReport
+from edged.inspecting.tables import show_facts
 from edged.inspecting.times import Times
 from edged.memory import format_bytes
 
@@ -26,7 +27,7 @@ def show_graph(
     total = sum(la.multiply_adds or 0 for la in graph.layers)
     weights = "; ".join(f"{format_bytes(n)} {element}" for element, n in graph.weight_bytes.items())
     left_out = ", ".join(f"{op} {n}" for op, n in graph.uncounted.items())
-    _facts(
+    show_facts(
         console,
         {
             "file": graph.file,
@@ -83,7 +84,7 @@ def _times(console: Console, graph: Graph, times: Times, *, every: bool) -> None
     before = Counter(la.op for la in graph.layers)
     made = [f"{op} {n}" for op, n in times.ops.items() if op not in before]
     gone = [f"{op} {n}" for op, n in before.items() if op not in times.ops]
-    _facts(
+    show_facts(
         console,
         {
             "runtime": times.runtime,
@@ -137,7 +138,7 @@ def show_plan(console: Console, report: PlanReport, *, every: bool) -> None:
     facts["activations"] = _size(report.activation_bytes)
     if report.unloaded:
         facts["engine"] = f"not loaded: {report.unloaded}"
-    _facts(console, facts)
+    show_facts(console, facts)
     if not report.layers:
         return
     slowest = sorted(report.layers, key=lambda la: -(la.ms or 0.0))[:TOP]
@@ -178,15 +179,6 @@ def _dims(shape: Sequence[int] | None) -> str:
 
 def _counts(words: Iterable[str]) -> str:
     return ", ".join(f"{n} {w}" for w, n in Counter(words).most_common())
-
-
-def _facts(console: Console, facts: dict[str, str]) -> None:
-    table = Table(show_header=False, box=None)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for key, value in facts.items():
-        table.add_row(key, Text(value))
-    console.print(table)
 
 
 def _table(console: Console, title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

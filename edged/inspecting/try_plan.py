@@ -1,4 +1,4 @@
-"""Run in a process of its own (`python -m … PLAN FLAVOUR [MODEL]`): an engine's layers, and what each takes.
+"""Run in a process of its own (`python -m … PLAN FLAVOUR STORE [MODEL]`): an engine's layers, and what each takes.
 
 Prints one JSON object. Only where there is a GPU: without a driver, TensorRT ends the process.
 """
@@ -19,43 +19,28 @@ from edged.errors import EdgedError, EngineError
 from edged.memory import Budget, Want
 from edged.models.load import load_model
 from edged.models.model import Model, OutputSpec
-from edged.models.plans import Plan, PlanStore
+from edged.models.one_plan import OnePlan
+from edged.models.plans import Plan
 from edged.tensors import ImageInput
 
 RUNS = 10
 
 
-class OnePlan(PlanStore):
-    """A store in which this plan is the one that fits."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path.parents[2])
-        found = next((p for p in self.plans(path.parents[1].name) if p.path == path), None)
-        if found is None:
-            raise EngineError(
-                f"{path}: is in no store of plans", hint="edged model build DIR puts it into one"
-            )
-        self.plan = found
-
-    def find(self, *_: Any, **__: Any) -> Plan:
-        """Whatever is asked for; what does not fit is refused when it is loaded."""
-        return self.plan
-
-
 def main(argv: Sequence[str]) -> None:
     try:
-        answer = look(Path(argv[0]).resolve(), argv[1], Path(argv[2]) if len(argv) > 2 else None)
+        answer = look(Path(argv[0]), argv[1], Path(argv[2]), Path(argv[3]) if len(argv) > 3 else None)
     except EdgedError as e:
         answer = {"error": e.message, "hint": e.hint}
     print(json.dumps(answer))
 
 
-def look(path: Path, flavour: str, directory: Path | None = None, gpu: int = 0) -> dict[str, Any]:
-    """Load the plan, ask its inspector, and run it on what its memory holds. EngineError with TensorRT's own words.
+def look(path: Path, flavour: str, root: Path, directory: Path | None = None, gpu: int = 0) -> dict[str, Any]:
+    """Load the plan of the store `root`, ask its inspector, and run it on what its memory holds. EngineError with
+    TensorRT's own words.
 
     "layers": None with "why_no_layers" where the library has no inspector (a lean one); "times": layer -> ms.
     """
-    store = OnePlan(path)
+    store = OnePlan(root, path)
     shapes = best_shapes(store.plan)
     model = _nameless(store.plan, shapes) if directory is None else load_model(directory)
     backend: type[TensorRtEngine] = registry.load("engines", flavour)

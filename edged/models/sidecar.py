@@ -35,6 +35,7 @@ class Sidecar(msgspec.Struct, frozen=True, kw_only=True):
     profiles: one mapping an optimization profile; input -> (min, opt, max) shapes.
     options: what else changed the plan. layers: precision -> how many; layers_of: of the engine, or of the network
         before fusion where the engine cannot be asked. notes: for people. evaluation: what the agreement gate found.
+    sequence: the store's own count of what was installed of this ONNX file: the greatest is the last.
     Sizes are in bytes, build_s in seconds, built_at in ns UTC.
     """
 
@@ -57,6 +58,7 @@ class Sidecar(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     compatible: Literal["none", "version", "hardware", "version+hardware"] = "none"
     built_at: int
+    sequence: int = 0
     evaluation: Mapping[str, Any] | None = None
 
     def fits_version(self, version: str) -> bool:
@@ -75,11 +77,30 @@ class Sidecar(msgspec.Struct, frozen=True, kw_only=True):
             return True
         return "hardware" in self.compatible and numbers(capability) >= (8, 0)
 
+    @property
+    def dla(self) -> int | None:
+        """The core of the deep learning accelerator that it was built for; None: for the GPU."""
+        core = self.options.get("dla")
+        return core if isinstance(core, int) else None
+
+    def holds(self, shapes: Mapping[str, Shape]) -> bool:
+        """Whether a profile takes inputs of these shapes. What no profile names has the file's shape."""
+        return not self.profiles or any(
+            all(_within(shapes[name], range_) for name, range_ in profile.items() if name in shapes)
+            for profile in self.profiles
+        )
+
     def __str__(self) -> str:
         """The short of it, for messages."""
         where = ", ".join(self.capabilities) or "unknown"
         more = "" if self.compatible == "none" else f", compatible by {self.compatible.replace('+', ' and ')}"
-        return f"{NAMES[self.engine]} {self.version}, capability {where}, {self.precision}{more}"
+        dla = "" if self.dla is None else f", DLA core {self.dla}"
+        return f"{NAMES[self.engine]} {self.version}, capability {where}, {self.precision}{dla}{more}"
+
+
+def _within(shape: Shape, range_: Range) -> bool:
+    low, _, high = range_
+    return len(shape) == len(low) and all(a <= s <= b for a, s, b in zip(low, shape, high, strict=True))
 
 
 def numbers(version: str) -> tuple[int, ...]:

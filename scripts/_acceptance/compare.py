@@ -21,10 +21,10 @@ from edged.devices.cuda.device import CudaDevice
 from edged.engines.onnxruntime import package
 from edged.errors import EdgedError, EngineError
 from edged.frames import Memory
-from edged.inspecting.try_plan import OnePlan
 from edged.memory import Budget, Want
 from edged.models.inspect import read_graph
 from edged.models.load import load_model
+from edged.models.one_plan import OnePlan
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -50,7 +50,9 @@ def compare(directory: Path, plan: Path, flavour: str) -> dict[str, Any]:
         stream = device.stream(name="compare")
         stack.callback(stream.close)
         backend = registry.load("engines", flavour)
-        engine = backend(model, backend.Options(), device, stream, plans=OnePlan(plan.resolve()))
+        real = plan.resolve()
+        store = OnePlan(real.parents[2], real)
+        engine = backend(model, backend.Options(), device, stream, plans=store)
         stack.callback(engine.close)
         tensors = (*engine.inputs, *engine.outputs)
         wants = [Want.tensor(t, memory=Memory.DEVICE) for t in tensors]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
@@ -17,6 +17,7 @@ from edged.build.measure import agreement, largest_values, samples
 from edged.models.inspect import TensorFacts
 from edged.tensors import ImageInput
 from tests.build.made import net, quantized
+from tests.searching import examples
 
 DIMS = (1, 3, 4, 6)
 INPUT = TensorFacts("x", "float32", DIMS)
@@ -186,7 +187,7 @@ UNARY = ("Relu", "Sigmoid", "Abs", "Neg", "Tanh", "Softplus", "Identity", "Floor
 
 
 @given(st.data())
-@settings(max_examples=25)
+@examples(25)
 def test_any_chain_agrees_whatever_stays(data: st.DataObject) -> None:
     tensors, nodes = ["x"], []
     for i in range(data.draw(st.integers(1, 6))):

@@ -98,6 +98,24 @@ def test_the_timing_cache_of_the_last_build_goes_in_and_a_new_one_comes_out(aske
     assert built(FakeTensorRt(11), asked, b"before")[2] == b"before+"
 
 
+@pytest.mark.parametrize("refusal", ["not made", "not set"])
+def test_a_timing_cache_that_is_refused_is_followed_by_an_empty_one(
+    asked: Request, refusal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged one cannot be made; one of another version or GPU cannot be set."""
+    trt = FakeTensorRt(10)
+    make, put = trt.config.create_timing_cache, trt.config.set_timing_cache
+    if refusal == "not made":
+        monkeypatch.setattr(trt.config, "create_timing_cache", lambda data: None if data else make(data))
+    else:
+        monkeypatch.setattr(
+            trt.config,
+            "set_timing_cache",
+            lambda cache, ignore_mismatch: cache.serialize() == b"+" and put(cache, ignore_mismatch),
+        )
+    assert built(trt, asked, b"foreign")[2] == b"+"
+
+
 def test_the_monitor_feeds_events(asked: Request) -> None:
     told = built(FakeTensorRt(11), asked)[1]
     name = "Building engine"

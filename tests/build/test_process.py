@@ -28,7 +28,7 @@ class Instead(Watched):
         self._script, self._killed = textwrap.dedent(script), killed
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        return [sys.executable, "-c", self._script, *argv[3:]]
+        return [sys.executable, "-c", self._script, *argv[4:]]
 
     def killed(self) -> bool:
         return self._killed
@@ -108,10 +108,27 @@ def test_a_builder_that_grows_too_far_is_killed_and_that_is_named(request_: Requ
     assert time.monotonic() - started < 20
 
 
-def test_what_the_kernel_kills_for_memory_is_named_so(request_: Request, folder: Path) -> None:
-    script = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-    with pytest.raises(BuildError, match="out of memory"):
+@pytest.mark.parametrize(
+    ("end", "told", "other"),
+    [
+        ("SIGKILL", "out of memory", "crashed"),
+        ("SIGSEGV", "crashed", "out of memory"),
+        ("SIGABRT", "crashed", "out of"),
+    ],
+)
+def test_what_the_kernel_kills_for_memory_is_named_so_and_nothing_else(
+    request_: Request, folder: Path, end: str, told: str, other: str
+) -> None:
+    """Most caps only know that something on the machine was killed for memory."""
+    script = f"""
+    import os, signal, sys
+    print('the last', file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.{end})
+    """
+    with pytest.raises(BuildError, match=told) as caught:
         run_worker(request_, folder, lambda _: None, Instead(script, killed=True))
+    assert other not in caught.value.message
+    assert "it said last:\n  the last" in caught.value.message
 
 
 def test_the_builders_own_error_comes_with_its_remedy_and_status(request_: Request, folder: Path) -> None:
@@ -137,6 +154,19 @@ def test_ctrl_c_ends_the_builder_at_once(request_: Request, folder: Path) -> Non
         run_worker(request_, folder, interrupt, Instead(script))
     with pytest.raises(ProcessLookupError):
         os.kill(int((folder / "pid").read_text()), 0)
+
+
+def test_a_folder_that_cannot_be_written_is_told_with_what_to_do(request_: Request, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"the builder cannot start in .*absent: No such file") as caught:
+        run_worker(request_, tmp_path / "absent", lambda _: None, Instead("pass"))
+    assert "df -h" in caught.value.hint
+
+
+def test_a_directory_whose_name_is_not_utf_8_is_refused(folder: Path, tmp_path: Path) -> None:
+    made = request_for(directory(tmp_path / os.fsdecode(b"m\xff"), relu()))
+    with pytest.raises(BuildError, match="is not UTF-8") as caught:
+        run_worker(made, folder, lambda _: None, Instead("pass"))
+    assert caught.value.hint == "rename it"
 
 
 OWNER = """

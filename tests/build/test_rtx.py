@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -200,6 +202,64 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "state").rglob("*") if p.is_file()] == [".lock"]
 
 
+def building(tmp_path: Path) -> list[str]:
+    """The command that builds a small model into tmp_path/state."""
+    folder = directory(tmp_path / "tiny", relu())
+    command = [sys.executable, "-c", EDGED, "model", "build", str(folder), "--engine", "tensorrt-rtx"]
+    return [*command, "--precision", "fp32", "--no-simplify", "--state-dir", str(tmp_path / "state")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_stop_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    command, plans = building(tmp_path), tmp_path / "state" / "plans"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as build:
+        end = time.monotonic() + 30
+        while not list(plans.glob(".work-*/log")):
+            assert time.monotonic() < end
+            assert build.poll() is None
+            time.sleep(0.005)
+        build.send_signal(number)
+        assert build.wait(30) == 128 + number
+    assert [p.name for p in plans.rglob("*")] == [".lock"]
+
+
+def test_a_disk_that_fills_up_under_the_builder_is_told(tmp_path: Path) -> None:
+    """By the limit of a file's size, which every user may set: EFBIG instead of ENOSPC."""
+    done = subprocess.run(
+        building(tmp_path),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == ExitCode.ENGINE, done.stderr
+    assert f"the builder cannot go on: {tmp_path}/state/plans/.work-" in done.stderr
+    assert "File too large\n  remedy: make room there (df -h" in done.stderr
+    assert left_behind(tmp_path / "state") == []
+
+
+def test_files_of_the_current_folder_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    for name in ("statistics", "base64", "onnxslim", "onnx", "runpy"):
+        (downloads / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.chdir(downloads)
+    build_plan(request_for(directory(tmp_path / "tiny", relu()), precision="fp16"), tmp_path / "state")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_is_piped_is_in_one_piece(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = tmp_path / ("long" * 20) / "state"
+    asked = ["model", "build", str(directory(tmp_path / "tiny", relu())), "--engine", "tensorrt-rtx"]
+    assert main([*asked, "--state-dir", str(state)]) == 0
+    (path,) = state.glob("plans/*/*/model.plan")
+    lines = capsys.readouterr().out.splitlines()
+    assert f" plan        {path}" in lines
+    assert [line for line in lines if line != line.rstrip()] == []
+    assert main(["inspect", str(path), "--no-run", "--state-dir", str(state)]) == 0
+    assert str(path) in [line.split()[-1] for line in capsys.readouterr().out.splitlines() if line]
+
+
 def test_the_command_tells_programs_and_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = directory(tmp_path / "tiny", relu())
     asked = ["model", "build", str(folder), "--engine", "tensorrt-rtx", "--capability", "8.6"]
@@ -230,9 +290,9 @@ def test_a_builder_killed_at_any_moment_leaves_no_plan_that_loads_wrong(tmp_path
     subprocess.run(command, check=True, capture_output=True)
     whole_s = time.monotonic() - started
     before = store.plans(sha256)
-    for _ in range(KILLS):
+    for n in range(KILLS):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as build:
-            time.sleep(rng.uniform(0.25, 1.0) * whole_s)
+            time.sleep((0.25 + 0.75 * (n + rng.random()) / KILLS) * whole_s)
             build.kill()
         found = store.plans(sha256)
         assert len(found) == 1

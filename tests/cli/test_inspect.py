@@ -14,6 +14,7 @@ from edged.models.plans import PlanStore
 from tests import onnx_models
 from tests.inspecting.test_graph import network
 from tests.models import plan_files
+from tests.other_user import as_nobody, needs_root, reachable
 
 
 def inspect(capsys: pytest.CaptureFixture[str], *args: object) -> str:
@@ -94,6 +95,25 @@ def test_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = json.loads(inspect(capsys, plan.path, "--json", "--no-run"))
     assert (told["kind"], told["unloaded"]) == ("plan", "not asked for")
     assert told["sidecar"]["layers"] == {"fp16": 3}
+
+
+@needs_root
+def test_a_store_of_another_user_costs_only_the_plans(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    file = onnx_models.relu(folder / "m.onnx")
+    onnx_models.model_toml(folder, file, size=(6, 4))
+    reachable(folder)
+    plan_files.install(PlanStore(tmp_path / "state" / "plans"), tmp_path)
+    words = ["inspect", str(folder), "--no-run", "--json", "--state-dir", str(tmp_path / "state")]
+
+    def told() -> str:
+        main.main(words)
+        return str(json.loads(capsys.readouterr().out)["no_plans"])
+
+    assert "belongs to root; run it as root" in as_nobody(told)
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ def test_quiet_says_nothing_when_all_is_well(folder: Path) -> None:
 
 
 def test_one_line_of_live_status_on_a_terminal(folder: Path) -> None:
-    config = write(folder, sink='kind = "jsonl"\npath = "out.jsonl"')
+    config = write(folder, source="rate = 30", sink='kind = "jsonl"\npath = "out.jsonl"')
     ours, theirs = pty.openpty()
     try:
         with started(config, stderr=theirs) as child:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.config.schema import DewarpOptions
@@ -25,6 +25,7 @@ from edged.tensors import Color, ImageInput, Layout, TensorSpec, TensorView
 from edged.views import WHOLE, View, positions
 from tests.devices.available import DEVICES, opened
 from tests.devices.rig import Rig, picture
+from tests.searching import examples
 
 FITS: tuple[Fit, ...] = ("letterbox", "letterbox-topleft", "stretch")
 COLORS: tuple[Color, ...] = ("RGB", "BGR", "GREY")
@@ -252,7 +253,7 @@ def cases(draw: st.DrawFn) -> tuple[FrameSpec, ImageInput, View, int]:
 
 
 @pytest.mark.parametrize("name", DEVICES)
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@examples(80)
 @given(case=cases())
 def test_agrees_with_the_reference(name: str, case: tuple[FrameSpec, ImageInput, View, int]) -> None:
     src, image, view, seed = case

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -18,6 +18,7 @@ from edged.frames import Geometry
 from edged.parsers.base import Candidates, Parsed
 from edged.parsers.fake import FakeParser
 from tests.parsers.samples import Array, make_model, make_parser, specs
+from tests.searching import examples
 
 SIZE = (64, 32)
 GRID = 4 * 8 + 2 * 4 + 1 * 2  # cells of strides 8, 16, 32
@@ -164,7 +165,7 @@ GROUPS = {"detect": "boxes", "classify": "classes", "segment": "mask", "raw": "t
 
 
 @pytest.mark.parametrize("case", CASES)
-@settings(max_examples=60, deadline=None)
+@examples(25)
 @given(data=st.data())
 def test_no_numbers_make_a_parser_raise(case: str, data: st.DataObject) -> None:
     kind, options, strategy = CASES[case]
@@ -186,7 +187,7 @@ def test_no_numbers_make_a_parser_raise(case: str, data: st.DataObject) -> None:
     assert groups == [GROUPS[parser.task]]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(25)
 @given(floats(n_rows, 6), geometries)
 def test_the_fake_keeps_the_same_promises(rows: Array, g: Geometry) -> None:
     parser = FakeParser(make_model("fake", SIZE, max_detections=MOST), rows.astype(np.float32).tolist())

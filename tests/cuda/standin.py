@@ -7,15 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-
-import pytest
 
 from edged.devices.cuda import driver as driver_module
 from edged.devices.cuda.compiled import Function, Macros
@@ -24,6 +19,7 @@ from edged.devices.cuda.descriptors import Descriptor, Target
 from edged.devices.cuda.device import CudaDevice
 from edged.devices.cuda.driver import Module
 from edged.memory import Budget
+from tests.compiled import shared_library, version_of
 from tests.devices.cuda.emulation import Emulation
 
 # bytes of each argument: the driver copies them when a kernel is launched
@@ -35,36 +31,13 @@ SIZES = {
 }
 
 
-@cache
-def folder() -> Path:
-    """Of what is compiled once for the whole run; the system cleans it up."""
-    made = Path(tempfile.mkdtemp(prefix="edged-standin-"))
-    return made
-
-
-@cache
 def build() -> Path:
-    """The compiled library; skips without a compiler."""
-    if shutil.which("gcc") is None or shutil.which("g++") is None:
-        pytest.skip("no gcc and g++ to compile the stand-in driver with")
-    out = folder() / "libcuda-standin.so"
+    """The compiled library; skips without the compilers for it and for the kernels."""
+    version_of("g++")
     source = Path(__file__).with_name("standin.c")
-    command = [
-        "gcc",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-O1",
-        "-g",
-        "-shared",
-        "-fPIC",
-        str(source),
-        "-o",
-        str(out),
-    ]
-    done = subprocess.run([*command, "-lpthread", "-ldl"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return out
+    command = ["gcc", "-Wall", "-Wextra", "-Werror", "-O1", "-g", "-shared", "-fPIC", "-xc", "-"]
+    command += ["-lpthread", "-ldl"]
+    return shared_library("libcuda-standin", command, source.read_text())
 
 
 class Standin:
@@ -127,8 +100,7 @@ class StandinFunctions:
     multiprocessors = 2
 
     def get(self, file: str, name: str, macros: Macros) -> Function:
-        self._emulation.get(file, name, macros)  # compiles it
-        library = self._emulation.folder / f"{self._emulation._name(file, macros)}.so"
+        library = self._emulation.library(file, macros)
         if library not in self._modules:
             sizes = "\n".join(f"{k}={v}" for k, v in SIZES.items())
             self._modules[library] = Module(f"standin:{library}\n{sizes}\n".encode())
@@ -137,7 +109,7 @@ class StandinFunctions:
 
 @cache
 def _emulation() -> Emulation:
-    return Emulation(folder())
+    return Emulation()
 
 
 @contextmanager

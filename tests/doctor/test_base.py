@@ -24,7 +24,10 @@ def refuses(_: Place) -> Iterable[Outcome]:
 
 
 def misconfigured(_: Place) -> Iterable[Outcome]:
-    raise ConfigError("a.toml", [Problem("x.y", "is wrong", "right it"), Problem("z", "too")])
+    raise ConfigError(
+        "a.toml",
+        [Problem("x.y", "is wrong", "right it"), Problem("z", "too"), Problem("", "is not UTF-8 text")],
+    )
 
 
 def silent(_: Place) -> Iterator[Outcome]:
@@ -45,6 +48,7 @@ def test_a_check_that_breaks_fails_and_ends_no_other() -> None:
         ("two", "fail", "no such device", "plug it in"),
         ("three", "fail", "a.toml: x.y: is wrong", "right it"),
         ("three", "fail", "a.toml: z: too", ""),
+        ("three", "fail", "a.toml: is not UTF-8 text", ""),
         ("four", "pass", "well", ""),
     ]
 

@@ -11,6 +11,7 @@ import pytest
 
 from edged.doctor import clock, disk, permissions
 from edged.doctor.place import Place
+from tests import other_user
 
 UNPRIVILEGED = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user for a moment")
 
@@ -140,3 +141,27 @@ def test_little_room(tmp_path: Path) -> None:
     assert disk.judge(tmp_path, 1 << 60, 1).state == "warn"
     assert disk.judge(tmp_path, 1 << 60, 1 << 60).state == "fail"
     assert "df -h" in disk.judge(tmp_path, 1 << 60, 1).remedy
+
+
+def test_a_state_folder_that_others_may_write_or_whose_key_they_read(tmp_path: Path) -> None:
+    tmp_path.chmod(0o770)
+    found = disk.judge(tmp_path, 1, 1)
+    assert (found.state, found.remedy.split(";")[0]) == ("fail", f"chmod go-w {tmp_path}")
+    tmp_path.chmod(0o755)
+    key = tmp_path / "plan.key"
+    key.write_bytes(bytes(32))
+    key.chmod(0o644)
+    assert disk.judge(tmp_path, 1, 1).remedy.startswith(f"chmod go-rwx {key}")
+    key.chmod(0o600)
+    (tmp_path / "plans").mkdir(mode=0o700)
+    assert disk.judge(tmp_path, 1, 1).state == "pass"
+
+
+@UNPRIVILEGED
+def test_a_state_folder_of_another_user(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o755)
+    other_user.reachable(folder)
+    said = other_user.as_nobody(lambda: disk.judge(folder, 1, 1))
+    assert f"permission denied for nobody: {folder} belongs to root" in said
+    assert f"sudo chown -R nobody {folder}" in said

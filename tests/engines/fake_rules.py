@@ -18,6 +18,7 @@ class Rules:
     flavour: str = "tensorrt"
     version: str = "10.3.0"
     lean: bool = False
+    run: int = 0  # one more at each reset
     broken: list[str] = field(default_factory=list)
     engines: int = 0
     deserialized: int = 0  # attempts
@@ -28,7 +29,7 @@ class Rules:
     refuses: bool = False  # whether the next inference is refused
 
     def reset(self, flavour: str, version: str, lean: bool) -> None:
-        self.__init__(flavour, version, lean)  # type: ignore[misc]
+        self.__init__(flavour, version, lean, self.run + 1)  # type: ignore[misc]
 
 
 RULES = Rules()

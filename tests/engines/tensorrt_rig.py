@@ -32,11 +32,12 @@ def tensorrt_of(
     facts: PlanFacts | None = None,
     options: Mapping[str, Any] | None = None,
     model: Mapping[str, Any] | None = None,
+    built_with: Mapping[str, Any] | None = None,
     **sidecar: Any,
 ) -> TensorRtEngine:
-    """Build the plan of `file`, if it is not there, and load it. The store is beside the file."""
+    """Build the plan of `file` and load it. The store is beside the file. `built_with`: the sidecar's options."""
     store = PlanStore(file.parent / "state" / "plans")
-    install(store, file, flavour, facts, **sidecar)
+    install(store, file, flavour, facts, options=built_with or {}, **sidecar)
     found = onnx_models.model_of(file, **(model or {}))
     kind = ENGINES[flavour]
     return kind(found, kind.Options(**(options or {})), device, stream, plans=store)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.devices.cpu import CpuDevice
@@ -19,13 +19,14 @@ from edged.engines.tensorrt import TensorRtEngine
 from edged.engines.tensorrt_library import library
 from edged.errors import EngineError, MissingPackage
 from edged.memory import Budget
-from edged.models.plans import PlanError, PlanStore
+from edged.models.plans import Plan, PlanError, PlanStore
 from tests import onnx_models
 from tests.cuda.standin import standin, standin_device
 from tests.engines.fake_plan import PlanFacts, install, pack, sidecar
 from tests.engines.fake_rules import RULES
 from tests.engines.fake_tensorrt import fake_tensorrt
-from tests.engines.tensorrt_rig import loaded, tensorrt_of
+from tests.engines.tensorrt_rig import gpu, loaded, tensorrt_of
+from tests.searching import examples
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ class Damaged:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_a_damaged_plan_is_told_without_tensorrt_seeing_it(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder, fake_tensorrt(), standin():
         d = Damaged(Path(folder))
@@ -262,4 +263,35 @@ def test_a_lean_runtime_builds_nothing() -> None:
 
 
 def test_a_dla_core_that_is_not_there_is_refused(relu: Path) -> None:
-    assert "there is no DLA core 1" in refusal(relu, options={"dla_core": 1}).message
+    e = refusal(relu, options={"dla_core": 1}, built_with={"dla": 0})
+    assert "there is no DLA core 1" in e.message
+
+
+def test_a_plan_for_a_dla_runs_only_where_that_was_asked_for(relu: Path) -> None:
+    e = refusal(relu, built_with={"dla": 0})
+    assert "there: TensorRT 10.3.0, capability 9.0, fp32, DLA core 0" in e.message
+    (relu.parent / "other").mkdir()
+    e = refusal(onnx_models.relu(relu.parent / "other" / "model.onnx"), options={"dla_core": 1})
+    assert e.hint.endswith("--engine tensorrt --dla 1")
+
+
+def test_what_was_verified_is_what_is_loaded(relu: Path) -> None:
+    """Whoever puts another file into its place meanwhile is too late."""
+
+    class Swapped(PlanStore):
+        def verify(self, plan: Plan, pages: Any = None) -> None:
+            super().verify(plan, pages)
+            other = plan.path.with_name("other")
+            other.write_bytes(b"another file")
+            other.replace(plan.path)
+
+    store = Swapped(relu.parent / "plans")
+    install(store, relu)
+    with gpu() as device:
+        stream = device.stream()
+        engine = TensorRtEngine(
+            onnx_models.model_of(relu), TensorRtEngine.Options(), device, stream, plans=store
+        )
+        engine.close()
+        stream.close()
+    assert RULES.deserialized == 1

@@ -11,6 +11,7 @@ from edged.errors import EngineError
 from edged.frames import Memory
 from edged.memory import Want
 from tests import onnx_models
+from tests.engines.fake_context import IExecutionContext
 from tests.engines.fake_plan import PlanFacts
 from tests.engines.fake_rules import RULES
 from tests.engines.tensorrt_rig import Loaded, gpu, loaded, tensorrt_of
@@ -158,6 +159,37 @@ def test_an_inference_that_is_refused_says_why(relu: Path) -> None:
         RULES.refuses = True
         with pytest.raises(EngineError, match=r"inference cannot be queued: .*it was told to"):
             execution.enqueue(at.stream)
+
+
+def test_an_error_that_is_kept_keeps_nothing_of_tensorrt(relu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with loaded(relu) as at:
+        execution = at.engine.bind(at.views, at.region)
+        RULES.refuses = True
+        with pytest.raises(EngineError) as queued:
+            execution.enqueue(at.stream)
+        monkeypatch.setattr(IExecutionContext, "set_tensor_address", lambda *_: False)
+        with pytest.raises(EngineError) as bound:
+            at.engine.bind(at.views, at.region)
+        monkeypatch.setattr(IExecutionContext, "infer_shapes", lambda _: ["x"])
+        with pytest.raises(EngineError) as made:
+            at.engine.bind(at.views, at.region)
+    # the fake has seen the contexts and the engine go before the memory
+    assert all(e.value.__traceback__ is not None for e in (queued, bound, made))
+
+
+def test_what_an_error_kept_is_no_fault_of_a_later_test(relu: Path) -> None:
+    kept = []
+
+    def fail() -> None:
+        with loaded(relu) as at:
+            kept.append(at.engine.engine)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with loaded(relu) as at:
+        kept.clear()
+        assert run(at) == 2
 
 
 def test_a_context_that_cannot_be_made_says_why(relu: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -12,13 +13,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.models import durable
 from edged.models.durable import exclusive
 from edged.models.plans import PlanError, PlanStore, Sidecar, fingerprint, header
 from tests.models.plan_files import ONNX, install, plan_bytes, sidecar_of
+from tests.searching import examples
 
 
 @pytest.fixture
@@ -130,6 +132,54 @@ def test_of_one_that_does_not_fit_both_sides_and_the_remedy_are_named(
     assert caught.value.hint == f"edged model build models/yolox --engine {wanted[0]}"
 
 
+def test_find_takes_the_last_installed_whatever_the_clock_says(store: PlanStore, tmp_path: Path) -> None:
+    """A board without a battery starts in 1970."""
+    for number, built_at in enumerate((1_700_000_000_000_000_000, 5, 1_600_000_000_000_000_000, 4), 1):
+        level = {"level": number}
+        plan = install(store, tmp_path, options=level, built_at=built_at)
+        assert (plan.sidecar.sequence, plan.sidecar.built_at) == (number, built_at)
+        assert store.find(ONNX, "tensorrt", "10.3.0", "8.7") == plan
+    again = install(store, tmp_path, options={"level": 2}, built_at=3)
+    assert store.find(ONNX, "tensorrt", "10.3.0", "8.7") == again
+    assert len(store.plans(ONNX)) == 4
+
+
+def test_a_plan_for_a_dla_is_for_those_who_ask_for_one(store: PlanStore, tmp_path: Path) -> None:
+    gpu = install(store, tmp_path)
+    dla = install(store, tmp_path, options={"dla": 0})
+    for wanted, plan in ((None, gpu), (0, dla), (1, dla)):
+        assert store.find(ONNX, "tensorrt", "10.3.0", "8.7", dla=wanted) == plan
+    shutil.rmtree(dla.path.parent)
+    with pytest.raises(PlanError, match=r"capability 8\.7, DLA") as caught:
+        store.find(ONNX, "tensorrt", "10.3.0", "8.7", dla=1)
+    assert caught.value.hint.endswith("--engine tensorrt --dla 1")
+
+
+DIMS = st.integers(1, 5)
+PAIRS = st.tuples(DIMS, DIMS).map(sorted)
+
+
+@given(
+    ranges=st.lists(st.lists(st.tuples(PAIRS, PAIRS), min_size=1, max_size=3), min_size=1, max_size=4),
+    shape=st.tuples(DIMS, DIMS),
+)
+@settings(max_examples=40)
+def test_a_plan_whose_profiles_hold_the_shape_goes_first(ranges: Any, shape: tuple[int, int]) -> None:
+    """Plan by plan its profiles, each a (low, high) for both dimensions; the last of those that hold it is taken."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = PlanStore(Path(folder) / "plans")
+        for number, profiles in enumerate(ranges):
+            made = tuple({"x": ((a, c), (b, d), (b, d))} for (a, b), (c, d) in profiles)
+            install(store, Path(folder), profiles=made, options={"level": number})
+        holding = [
+            n
+            for n, profiles in enumerate(ranges)
+            if any(a <= shape[0] <= b and c <= shape[1] <= d for (a, b), (c, d) in profiles)
+        ]
+        found = store.find(ONNX, "tensorrt", "10.3.0", "8.7", shapes={"x": shape, "other": (1,)})
+        assert found.sidecar.options["level"] == (holding[-1] if holding else len(ranges) - 1)
+
+
 def test_find_takes_the_newest_and_the_precision_that_is_asked_for(store: PlanStore, tmp_path: Path) -> None:
     old = install(store, tmp_path, precision="fp32")
     new = install(store, tmp_path, precision="fp16", built_at=1_800_000_000_000_000_000)
@@ -188,7 +238,7 @@ def test_another_devices_plan_is_refused(store: PlanStore, tmp_path: Path) -> No
 
 
 @given(st.data())
-@settings(max_examples=60)
+@examples(60)
 def test_any_change_of_any_byte_is_refused(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = PlanStore(Path(folder) / "plans")
@@ -356,10 +406,37 @@ def test_the_folder_of_a_living_builder_stays_and_that_of_a_dead_one_goes(
         dead = store.root / ".work-dead"
         dead.mkdir()
         (dead / "half.plan").write_bytes(b"x")
+        with store.work():  # a build that fails later sweeps, too
+            assert folder.is_dir()
+            assert not dead.exists()
+        dead.mkdir()
         install(store, tmp_path)
         assert folder.is_dir()
         assert not dead.exists()
     assert not folder.exists()
+
+
+def test_a_builders_plan_goes_into_the_store_without_a_copy(store: PlanStore, tmp_path: Path) -> None:
+    with store.work() as folder:
+        built = folder / "model.plan"
+        built.write_bytes(plan_bytes())
+        plan = store.install(built, sidecar_of(plan_bytes()), link=True)
+        assert built.samefile(plan.path)
+    assert stat.S_IMODE(plan.path.stat().st_mode) == 0o600
+    store.verify(plan)
+
+
+def test_where_no_link_can_be_made_a_copy_is(
+    store: PlanStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "built").write_bytes(plan_bytes())
+    plan = store.install(tmp_path / "built", sidecar_of(plan_bytes()), link=True)
+    assert not plan.path.samefile(tmp_path / "built")
+    store.verify(plan)
 
 
 @pytest.fixture

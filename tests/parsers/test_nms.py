@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edged.parsers.nms import BLOCK, suppress
 from tests.parsers.samples import Array, overlap, plain_suppress
+from tests.searching import examples
 
 # coordinates on a coarse grid: many overlaps, and areas that float32 holds exactly
 cells = hnp.arrays(np.int64, st.tuples(st.integers(0, 40), st.just(4)), elements=st.integers(0, 12))
@@ -32,7 +33,7 @@ def test_suppress_is_the_plain_loop(c: Array, data: st.DataObject, iou: float) -
     assert suppress(boxes, scores, ids, iou, n).tolist() == plain_suppress(boxes, scores, ids, iou)
 
 
-@settings(max_examples=5, deadline=None)
+@examples(5)
 @given(st.integers(0, 2**32 - 1))
 def test_blocks_do_not_change_the_answer(seed: int) -> None:
     rng = np.random.default_rng(seed)

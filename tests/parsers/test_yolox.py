@@ -4,17 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.errors import ModelError
 from edged.frames import Geometry
 from tests.parsers.samples import Array, make_parser, plain_suppress, plain_yolox, specs
+from tests.searching import examples
 
 SQUARE = Geometry.fit((416, 416), (416, 416), "stretch")
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.integers(0, 2**32 - 1))
 def test_decode_is_the_plain_loop(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -8,13 +8,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.errors import SourceError
 from edged.interfaces import EndOfStream
 from edged.sources._containers import size_before_cut
 from edged.sources.video import VideoOptions, VideoSource
+from tests.searching import examples
 from tests.sources.make import CLIP_SIZE, picture, started, write_clip
 
 CODECS = {".avi": "MJPG", ".mp4": "mp4v", ".mkv": "mp4v"}
@@ -191,7 +192,7 @@ def test_a_camera_is_live_and_stamps_when_it_dequeues() -> None:
     s.close()
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(
     head=st.sampled_from(
         [

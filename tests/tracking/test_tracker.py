@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from edged.config.schema import TrackOptions
 from edged.tracking.tracker import I32, Tracker
+from tests.searching import examples
 
 S = 1_000_000_000
 
@@ -166,6 +167,7 @@ def play(script: list[tuple[list[tuple[float, ...]], int]]) -> list[I32]:
     return out
 
 
+@examples(50)
 @given(frames)
 def test_no_numbers_are_too_odd(script: list[tuple[list[tuple[float, ...]], int]]) -> None:
     ids = play(script)

@@ -4,12 +4,9 @@
 #define EDGED_EMULATED
 #include <fenv.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <ucontext.h>
-
-#include <algorithm>
-#include <functional>
-#include <vector>
 
 #define __global__
 #define __device__
@@ -27,8 +24,15 @@ struct alignas(8) float2 {
 
 static dim3 gridDim, blockDim, blockIdx, threadIdx;
 
-using std::max;
-using std::min;
+// not <algorithm>, <functional> and <vector>: half of the time that a kernel takes to compile
+template <class T>
+T max(T a, T b) {
+    return a < b ? b : a;
+}
+template <class T>
+T min(T a, T b) {
+    return b < a ? b : a;
+}
 
 template <class T>
 T __ldg(const T* p) {
@@ -59,8 +63,9 @@ inline void __threadfence() {}
 inline void forget() {}
 inline unsigned atomicAdd(unsigned* p, unsigned v) { return (*p += v) - v; }
 inline unsigned atomicExch(unsigned* p, unsigned v) {
-    std::swap(*p, v);
-    return v;
+    const unsigned before = *p;
+    *p = v;
+    return before;
 }
 
 // Round to nearest even, as cvt.rn.f16.f32 does.
@@ -81,7 +86,7 @@ inline float float_of(unsigned short h) {
 }
 
 namespace fibres {
-const size_t STACK = 32 << 10;
+const size_t STACK = 32 << 10, MOST_THREADS = 1024;  // as of a GPU
 struct Fibre {
     ucontext_t context;
     dim3 index;
@@ -89,23 +94,25 @@ struct Fibre {
 };
 static ucontext_t scheduler;
 static Fibre* current;
-static const std::function<void()>* body;
+static const void* body;
+static Fibre fibres[MOST_THREADS];
+static char stacks[MOST_THREADS * STACK];
 
-static void enter() {
-    (*body)();
+template <class Kernel>
+void enter() {
+    (*(const Kernel*)body)();
     current->done = true;
     swapcontext(&current->context, &scheduler);
 }
 
 // Runs every thread up to its next barrier, over and over, until all have ended.
-static void launch(const int* grid, const int* block, const std::function<void()>& kernel) {
+template <class Kernel>
+void launch(const int* grid, const int* block, const Kernel& kernel) {
     gridDim = {(unsigned)grid[0], (unsigned)grid[1], (unsigned)grid[2]};
     blockDim = {(unsigned)block[0], (unsigned)block[1], (unsigned)block[2]};
     body = &kernel;
     const unsigned threads = blockDim.x * blockDim.y * blockDim.z;
-    static std::vector<Fibre> fibres;
-    static std::vector<char> stacks;
-    fibres.resize(threads), stacks.resize(threads * STACK);
+    if (threads > MOST_THREADS) abort();
     for (blockIdx.z = 0; blockIdx.z < gridDim.z; blockIdx.z++)
         for (blockIdx.y = 0; blockIdx.y < gridDim.y; blockIdx.y++)
             for (blockIdx.x = 0; blockIdx.x < gridDim.x; blockIdx.x++) {
@@ -114,14 +121,15 @@ static void launch(const int* grid, const int* block, const std::function<void()
                     f.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
                     f.done = false;
                     getcontext(&f.context);
-                    f.context.uc_stack.ss_sp = stacks.data() + i * STACK;
+                    f.context.uc_stack.ss_sp = stacks + i * STACK;
                     f.context.uc_stack.ss_size = STACK;
                     f.context.uc_link = nullptr;
-                    makecontext(&f.context, enter, 0);
+                    makecontext(&f.context, enter<Kernel>, 0);
                 }
                 for (unsigned live = threads; live;) {
                     live = 0;
-                    for (Fibre& f : fibres) {
+                    for (unsigned i = 0; i < threads; i++) {
+                        Fibre& f = fibres[i];
                         if (f.done) continue;
                         current = &f, threadIdx = f.index;
                         swapcontext(&scheduler, &f.context);

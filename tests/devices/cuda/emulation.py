@@ -6,7 +6,6 @@ A device made of it runs the code of edged/devices/cuda above the driver as it i
 from __future__ import annotations
 
 import ctypes
-import subprocess
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from edged.devices.cpu_stream import CpuStream
 from edged.devices.cuda.compiled import Argument, Function, Macros, options_of, source_of
 from edged.memory import Region, Want
 from edged.tensors import TensorView
+from tests.compiled import shared_library
 
 HERE = Path(__file__).parent
 
@@ -51,10 +51,9 @@ class EmulatedFunction:
 
 @dataclass
 class Emulation:
-    """compiled.Functions on a CPU. Libraries are kept in `folder` for as long as the process runs."""
+    """compiled.Functions on a CPU."""
 
-    folder: Path
-    libraries: dict[str, ctypes.CDLL] = field(default_factory=dict)
+    libraries: dict[str, Path] = field(default_factory=dict)
 
     def prepare(self, file: str, variants: Iterable[Macros]) -> None:
         """Compile several, two at a time."""
@@ -67,29 +66,29 @@ class Emulation:
     def _name(file: str, macros: Macros) -> str:
         return "-".join([file.partition(".")[0], *(f"{k}{v}" for k, v in sorted(macros.items()))])
 
-    def _compile(self, file: str, name: str, options: list[str]) -> ctypes.CDLL:
+    def library(self, file: str, macros: Macros) -> Path:
+        """Compiled where it was not before."""
+        key = self._name(file, macros)
+        if key not in self.libraries:
+            self.prepare(file, [macros])
+        return self.libraries[key]
+
+    @staticmethod
+    def _compile(file: str, name: str, options: list[str]) -> Path:
         exported = "".join(
             f'extern "C" void call_{n}(const int* grid, const int* block, void** a)'
             f"{{ fibres::launch(grid, block, [&] {{ {n}{call}; }}); }}\n"
             for n, call in CALLS[file].items()
         )
         text = f'#include "emulate.h"\n#line 1 "{file}"\n{source_of(file)}\n{exported}'
-        library = self.folder / f"{name}.so"
         command = ["g++", "-std=c++17", "-O0", "-fPIC", "-shared", "-Wall", "-Werror", "-Wno-unknown-pragmas"]
         command += ["-Wno-unused", "-Wno-maybe-uninitialized", f"-I{HERE}", *options, "-xc++", "-"]
-        done = subprocess.run(
-            [*command, "-o", str(library)], input=text, text=True, capture_output=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return ctypes.CDLL(str(library))
+        return shared_library(name, command, text, [HERE / "emulate.h"])
 
     multiprocessors = 1  # so that a few blocks make many rows
 
     def get(self, file: str, name: str, macros: Macros) -> Function:
-        key = self._name(file, macros)
-        if key not in self.libraries:
-            self.prepare(file, [macros])
-        return EmulatedFunction(self.libraries[key][f"call_{name}"])
+        return EmulatedFunction(ctypes.CDLL(str(self.library(file, macros)))[f"call_{name}"])
 
 
 class EmulatedStream(CpuStream):

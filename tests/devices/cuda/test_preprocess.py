@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from edged.devices.cuda.descriptors import DescriptorTable
 from edged.devices.cuda.preprocess import FILE, CudaPreprocess, macros_of
@@ -28,6 +28,7 @@ from tests.devices.cuda.agree import (
 from tests.devices.cuda.emulation import Emulation
 from tests.devices.cuda.mapped import GpuLike, MappedRig, frame_in, slots_of
 from tests.devices.rig import picture
+from tests.searching import examples
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,7 +49,7 @@ def test_every_format_to_every_tensor(device: GpuLike, layout: Any, color: Any, 
             assert_row_agrees(rig.run(data), src, data, image)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@examples(100)
 @given(case=cases())
 def test_agrees_with_the_reference(device: GpuLike, case: Any) -> None:
     src, image, roi, seed = case

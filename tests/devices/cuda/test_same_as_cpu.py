@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from _gpu.detections import IOU, SCORE, compare
@@ -22,6 +22,7 @@ from tests.devices.cuda.agree import DTYPES, cases, frame_bytes
 from tests.devices.cuda.mapped import GpuLike, MappedRig
 from tests.devices.rig import OPENCV_HAS_THESE_BITS, Rig
 from tests.parsers.samples import make_parser
+from tests.searching import examples
 
 cv2 = pytest.importorskip("cv2")
 
@@ -84,7 +85,7 @@ def tensors(draw: st.DrawFn) -> tuple[Any, tuple[float, ...], tuple[float, ...]]
     return dtype, tuple(draw(st.tuples(mean, mean, mean))), tuple(draw(st.tuples(std, std, std)))
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@examples(120)
 @given(case=cases(), tensor=tensors())
 def test_every_source_to_every_size(device: GpuLike, case: Any, tensor: Any) -> None:
     """And every region to every tensor."""
