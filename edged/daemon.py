@@ -56,7 +56,7 @@ from edged.models.state import plan_store
 from edged.observed import observe
 from edged.orders import Order, Orders
 from edged.pipeline import Pipeline
-from edged.process import ask_on_signals, freeze_garbage, tuned_interpreter
+from edged.process import ask_on_signals, freeze_garbage, has_terminal, tuned_interpreter
 from edged.runner import Runner
 from edged.sensors.thread import Sensors
 from edged.sinks.worker import SinkWorker
@@ -116,6 +116,7 @@ class Daemon:
         self.hanging: tuple[str, ...] = ()  # units that did not stop in time, once it has ended
         self._inbox: queue.Queue[Happening | Order[Any]] = queue.Queue(INBOX)
         self._orders = Orders(self._inbox)
+        self.reload_asked = threading.Event()  # by SIGHUP; whoever reloads clears it
         self._limits, self._on_tick = limits, on_tick
         self._began: float | None = None  # when the units were let go
         self._ended: float | None = None
@@ -158,6 +159,11 @@ class Daemon:
     def units(self) -> Mapping[str, Unit]:
         return self.standing.parts.units
 
+    @property
+    def models(self) -> Mapping[str, Model]:
+        """What the configuration's models loaded to."""
+        return self.standing.parts.models
+
     # Any thread.
 
     def post(self, event: Happening) -> None:
@@ -167,9 +173,18 @@ class Daemon:
         except queue.Full:
             log.error("the main loop does not read its inbox; lost: %s", event)
 
-    def stop(self, why: str = "asked to stop") -> None:
-        """Drain and end."""
-        self.post(Asked(why))
+    def stop(self, why: str = "asked to stop", code: ExitCode = ExitCode.OK) -> None:
+        """Drain and end, with this exit status if no fault has set it."""
+        self.post(Asked(why, code))
+
+    def event(self, unit: str, state: str, reason: str) -> None:
+        """News of what is no part of the pipelines' (the configuration), for sinks and `on_event`."""
+
+        def tell(_: float, told: Future[None]) -> None:
+            self._announcer.event(unit, state, reason)
+            told.set_result(None)
+
+        self._orders.give(tell)
 
     def change(self, config: Config, models: Mapping[str, Model]) -> Future[tuple[str, ...]]:
         """Run this configuration instead; `models`: what config.models loaded to.
@@ -221,8 +236,8 @@ class Daemon:
 
     def run(self, *, signals: bool = True) -> ExitCode:
         """Run until the end; returns the exit code. Call once, in the main thread when `signals`."""
-        asked = threading.Event()
-        with tuned_interpreter(), ask_on_signals(asked) if signals else nullcontext():
+        asked, reload = threading.Event(), None if has_terminal() else self.reload_asked
+        with tuned_interpreter(), ask_on_signals(asked, reload) if signals else nullcontext():
             try:
                 self.standing.start(k for k, kind in self.core.roster.kinds.items() if kind != "pipeline")
                 return self._loop(asked)
@@ -343,10 +358,11 @@ class Daemon:
         """An event for the sinks, and a line where something is wrong, or right again."""
         self._announcer.event(news.unit, news.state, news.reason)
         if news.error is not None:
-            self._error(news.error, "; it is tried again" if news.unit in self.core.recoveries else "")
+            then = "; it is tried again" if news.unit in self.core.recoveries else ""
+            self._error(news.error, then, news.unit)
         elif news.unit in self.core.recoveries and news.reason:
             verb = "running again" if news.state == "running" else "stays away:"
-            log.warning("%s: %s %s", news.unit, verb, news.reason)
+            log.warning("%s: %s %s", news.unit, verb, news.reason, extra={"edged_unit": news.unit})
 
     def _admit(self, units: Sequence[str]) -> Admitted:
         """Add up the regions of all units that opened; refused with figures, or let go (see Core)."""
@@ -407,14 +423,16 @@ class Daemon:
             device.close()
         self.hanging = action.hanging
         for name in action.hanging:
-            self._error(EdgedError(f"{name} did not stop in time", hint="see the lines about it, if any"))
+            self._error(
+                EdgedError(f"{name} did not stop in time", hint="see the lines about it, if any"), unit=name
+            )
         return action.code
 
-    def _error(self, error: EdgedError, then: str = "") -> None:
-        """`then`: what edged does about it."""
+    def _error(self, error: EdgedError, then: str = "", unit: str = "") -> None:
+        """`then`: what edged does about it. `unit`: whose error it is, for the journal."""
         self.errors.append(error)
         del self.errors[:-MAX_ERRORS]
-        log.error("%s%s", error, then)
+        log.error("%s%s", error, then, extra={"edged_unit": unit})
 
     # Orders, in the main thread.
 
@@ -437,6 +455,8 @@ class Daemon:
         self.standing.commit()
         parts = self.standing.parts
         self._announcer.offers = self.standing.offers
+        if self.thinner is not None:
+            self.thinner.options = parts.config.pressure
         for name in before.keys() - parts.pipelines.keys():
             self._announcer.event(f"pipeline {name}", "stopped", "no longer configured")
         self._announce(self.board.swap(now, parts.pipelines, parts.needs))

@@ -20,9 +20,10 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A signal or a limit of time asks for the end."""
+    """A signal, a limit of time or the desk asks for the end. `code`: the exit status, if no fault has set it."""
 
     why: str
+    code: ExitCode = ExitCode.OK
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,11 @@ def threads_in_libraries() -> bool:
 
 
 @contextmanager
-def ask_on_signals(asked: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT ask once; a second of either ends the process at once, by the signal's own default."""
+def ask_on_signals(asked: threading.Event, reload: threading.Event | None = None) -> Iterator[None]:
+    """SIGTERM and SIGINT ask once; a second of either ends the process at once, by the signal's own default.
+
+    SIGHUP sets `reload`, where that is given, as often as it comes.
+    """
     numbers = (signal.SIGTERM, signal.SIGINT)
 
     def handler(_: int, __: FrameType | None) -> None:
@@ -49,8 +52,15 @@ def ask_on_signals(asked: threading.Event) -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
     before = {number: signal.signal(number, handler) for number in numbers}
+    if reload is not None:
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda _, __: reload.set())
     try:
         yield
     finally:
         for number, was in before.items():
             signal.signal(number, was)
+
+
+def has_terminal() -> bool:
+    """Whether SIGHUP means that our terminal is gone, not that the configuration is to be read again."""
+    return sys.stdin is not None and sys.stdin.isatty()

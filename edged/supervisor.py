@@ -92,7 +92,8 @@ class Core:
                 return self._report(now, event)
             case Admitted(error=error):
                 return self._admitted(now, error)
-            case Asked(why=why):
+            case Asked(why=why, code=code):
+                self.code = code if self.code is ExitCode.OK else self.code
                 return self._drain(now, why)
             case Swap():
                 return self._swap(now, event)

@@ -53,12 +53,12 @@ _FULL = re.compile(r"\bA?GPL|Affero|General Public", re.IGNORECASE)
 _LESSER = re.compile(r"\bLGPL[\w.+-]*|(GNU )?(Lesser|Library)( or Lesser)? General Public", re.IGNORECASE)
 
 
-def target_requirements(extras: Iterable[str], python: str) -> list[str]:
-    """What pip is asked for on an aarch64 Python: markers resolved, INSTEAD replaced by its needs."""
+def target_requirements(extras: Iterable[str], python: str, machine: str = "aarch64") -> list[str]:
+    """What pip is asked for on such a Python: markers resolved, INSTEAD replaced by its needs."""
     environment = {
         "python_version": python,
         "python_full_version": f"{python}.0",
-        "platform_machine": "aarch64",
+        "platform_machine": machine,
     }
     wanted: set[str] = set()
     for r in requirements(extras):
@@ -75,14 +75,15 @@ def _bracketed(r: Requirement) -> str:
     return f"[{','.join(sorted(r.extras))}]" if r.extras else ""
 
 
-def _target_options(python: str, glibc: int) -> list[str]:
-    platforms = [f"manylinux_2_{minor}_aarch64" for minor in range(glibc, 16, -1)]
-    platforms += ["manylinux2014_aarch64", "linux_aarch64"]
+def target_options(python: str, glibc: int, machine: str = "aarch64") -> list[str]:
+    """How pip is told to take wheels of such a Python and system only."""
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(glibc, 16, -1)]
+    platforms += [f"manylinux2014_{machine}", f"linux_{machine}"]
     options = ["--only-binary", ":all:", "--implementation", "cp", "--python-version", python]
     return options + [f"--platform={p}" for p in platforms]
 
 
-def _pip(*arguments: str) -> str:
+def run_pip(*arguments: str) -> str:
     """What pip prints; RuntimeError with its reason when it fails."""
     done = subprocess.run(
         [sys.executable, "-m", "pip", *arguments], capture_output=True, text=True, check=False
@@ -94,10 +95,10 @@ def _pip(*arguments: str) -> str:
 
 def resolve(wanted: Sequence[str], python: str, glibc: int) -> list[dict[str, Any]]:
     """Metadata of every distribution that pip would install; RuntimeError when there is no such set."""
-    options = _target_options(python, glibc)
+    options = target_options(python, glibc)
     with tempfile.TemporaryDirectory() as empty:
         how = ["-qq", "--dry-run", "--ignore-installed", "--report", "-", "--target", empty]
-        report = json.loads(_pip("install", *how, *options, *wanted))
+        report = json.loads(run_pip("install", *how, *options, *wanted))
     return [item["metadata"] for item in report["install"]]
 
 
@@ -121,7 +122,7 @@ def licences(found: Sequence[dict[str, Any]], python: str, glibc: int) -> dict[s
     missing = [f"{m['name']}=={m['version']}" for m in found if not declared[m["name"]]]
     if missing:
         with tempfile.TemporaryDirectory() as folder:
-            _pip("download", "-qq", "--no-deps", "-d", folder, *_target_options(python, glibc), *missing)
+            run_pip("download", "-qq", "--no-deps", "-d", folder, *target_options(python, glibc), *missing)
             for wheel in Path(folder).glob("*.whl"):
                 (found_in,) = importlib.metadata.distributions(path=[str(wheel)])
                 declared[found_in.metadata["Name"]] = licence(found_in.metadata.json)

@@ -1,0 +1,46 @@
+"""The process's signals: flags, set and put back."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import sys
+import threading
+
+import pytest
+
+from edged.process import ask_on_signals, has_terminal
+
+
+def test_sighup_sets_its_flag_as_often_as_it_comes() -> None:
+    asked, reload = threading.Event(), threading.Event()
+    before = signal.getsignal(signal.SIGHUP)
+    with ask_on_signals(asked, reload):
+        for _ in range(2):
+            signal.raise_signal(signal.SIGHUP)
+            assert reload.is_set()
+            reload.clear()
+        assert not asked.is_set()
+    assert signal.getsignal(signal.SIGHUP) == before
+
+
+def test_without_its_flag_sighup_is_left_as_it_is() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    with ask_on_signals(threading.Event()):
+        assert signal.getsignal(signal.SIGHUP) == before
+
+
+def test_at_a_terminal_sighup_means_that_it_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        with os.fdopen(theirs) as terminal:
+            monkeypatch.setattr(sys, "stdin", terminal)
+            assert has_terminal()
+    finally:
+        os.close(ours)
+    monkeypatch.setattr(sys, "stdin", None)  # as where descriptor 0 is closed
+    assert not has_terminal()
+    with open(os.devnull) as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        assert not has_terminal()
