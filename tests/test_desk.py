@@ -45,7 +45,7 @@ class FakeDaemon:
         self.stops: queue.Queue[tuple[str, ExitCode]] = queue.Queue()
         self.gate = threading.Event()
         self.gate.set()
-        self.closing = False
+        self.closing = self.stops_now = False
 
     def change(self, config: Config, models: Mapping[str, Model]) -> Future[tuple[str, ...]]:
         assert set(models) == set(config.models)
@@ -65,6 +65,9 @@ class FakeDaemon:
 
     def healths(self) -> Mapping[str, Health]:
         return self.healths_now
+
+    def stopping(self) -> bool:
+        return self.stops_now
 
     def event(self, state: str, reason: str) -> None:
         self.events.put((state, reason))
@@ -505,6 +508,18 @@ def killed_while_tried(rig: Rig, desk: Desk, daemon: FakeDaemon) -> None:
     done(apply(desk, rig.site.with_every(3)))
 
 
+def stopped_while_tried(rig: Rig, desk: Desk, daemon: FakeDaemon) -> None:
+    """In good order: pipelines that stop by that have not proved anything."""
+    daemon.healths_now = {"front": Health("starting", "no picture yet", 1000.0)}
+    killed_while_tried(rig, desk, daemon)
+    daemon.stops_now = True
+    daemon.healths_now = {"front": Health("stopped", "no frame comes any more", 1000.0)}
+    daemon.gate.set()
+    daemon.next_event("trial")
+    rig.end()
+    assert daemon.events.empty()
+
+
 def killed_while_undone(rig: Rig, desk: Desk, daemon: FakeDaemon) -> None:
     daemon.healths_now = {}
     daemon.gate.clear()
@@ -523,6 +538,7 @@ def killed_when_confirmed(rig: Rig, desk: Desk, daemon: FakeDaemon) -> None:
     [
         (killed_while_changing, 2, True),
         (killed_while_tried, 2, True),
+        (stopped_while_tried, 2, True),
         (killed_while_undone, 2, True),
         (killed_when_confirmed, 3, False),
     ],
