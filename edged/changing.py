@@ -59,7 +59,8 @@ class Changing:
         return self.phase in ("finishing", "closing")
 
     def admitted(self, error: EdgedError | None) -> None:
-        self._error, self._admitted = error, error is None
+        if self.phase in ("admitting", "readmitting"):
+            self._error, self._admitted = error, error is None
 
     def takes(self, r: Report, key: str, kind: Kind) -> bool:
         """Whether a report is only this change's affair: a source serves, a pipeline that leaves has ended."""

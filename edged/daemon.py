@@ -307,6 +307,7 @@ class Daemon:
             case Settle():
                 self.standing.settle()
             case Done():
+                self._announce(self.board.look(now, self.core))
                 return self._helm.done(now, action)
             case Stop():
                 self._stop(action)

@@ -91,7 +91,7 @@ class Helm:
 
     def done(self, now: float, done: Done) -> ExitCode | None:
         """The change on its way is over. What it had stopped before it was refused is brought back."""
-        transition, waiting = self._standing.done(done.hanging), self._waiting
+        transition, waiting = self._standing.done(self._core.roster.kinds), self._waiting
         assert waiting is not None
         self._waiting = None
         for key in done.hanging:

@@ -329,9 +329,15 @@ class Pipeline:
         return self.state in ("ended", "faulted")
 
     def inherit(self) -> None:
-        """The one before has ended: its counts are part of these from now on, and it may go. In the main thread."""
+        """The one before has ended: its counts are part of these from now on, and it may go. In the main thread.
+
+        One that hangs is waited for no longer.
+        """
         if isinstance(self._before, Pipeline):
             self._before = self._before.totals()
+        with self.mailbox.bell.condition:
+            self._after = None
+            self.mailbox.bell.condition.notify_all()
 
     def counts(self) -> PipelineCounts:
         """All counts at one moment; quantiles are read after it, without holding up a runner."""

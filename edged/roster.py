@@ -65,6 +65,10 @@ class Roster:
         """Of what runs under this name."""
         return self._eras[name]
 
+    def runs(self, key: str) -> bool:
+        """Whether it is no part of a change on its way."""
+        return key in self._eras
+
     def is_starting(self, unit: str) -> bool:
         return self.phases[unit] == "starting" and unit not in self.stopped
 
@@ -131,7 +135,7 @@ class Roster:
 
     def tell(self, news: Tell) -> list[Tell]:
         """Unless it was told already. Of what does not run under its own name only faults on its way out are."""
-        if news.unit not in self._eras:
+        if not self.runs(news.unit):
             return [news] if news.error is not None and news.unit in self.left else []
         state, complaints = self._told.get(news.unit, ("", set()))
         if state != news.state:
@@ -170,7 +174,7 @@ class Roster:
             self._move(key_of(name, swap.era), name, swap.era, name)
             if kind != "pipeline" and self.phases[name] != "starting":
                 phase, error = self.phases[name], self.errors.get(name)
-                told += self.tell(Tell(name, phase, self.reasons.get(name, "as configured anew"), error))
+                told += self.tell(Tell(name, phase, self.reasons.get(name, ""), error))
         return told
 
     def forget(self, swap: Swap, but: Iterable[str]) -> None:

@@ -62,6 +62,7 @@ class Runner(Unit):
         self._make_engine, self._make_parser = make_engine, make_parser
         self._image = image
         self.bell = bell
+        self.works = False  # it is loaded, and has not failed since
         self.busy_ns = 0
         self.usual_ns = 0  # from launch to completion
         self._priority = priority
@@ -179,6 +180,7 @@ class Runner(Unit):
 
     def work(self) -> None:
         self._allocate()
+        self.works = True
         self.say_running()
         while True:
             self._fill()
@@ -199,6 +201,7 @@ class Runner(Unit):
 
     def let_go(self) -> None:
         """Of everything but the ways into it, which are the sources': as if it had not been prepared yet."""
+        self.works = False
         try:
             self._closing.close()
         finally:

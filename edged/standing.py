@@ -5,7 +5,7 @@ Keys are the roster's: a part that runs goes under its name, one that does not r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -111,10 +111,9 @@ class Standing:
         assert self.transition is not None
         self.transition.settle()
 
-    def done(self, hanging: Iterable[str]) -> Transition:
-        """The change is over: what left, or came in vain, is forgotten, but for what hangs."""
+    def done(self, known: Collection[str]) -> Transition:
+        """The change is over. Of what left, or came in vain, only what is still `known` stays: it hangs."""
         transition, self.transition = self.transition, None
         assert transition is not None
-        running = dict(self.parts.named())
-        self.things = {k: t for k, t in self.things.items() if t.part is running.get(k) or k in {*hanging}}
+        self.things = {key: thing for key, thing in self.things.items() if key in known}
         return transition

@@ -126,8 +126,10 @@ class Core:
             return []
         actions: list[Action] = []
         for unit, recovery in self.recoveries.items():
-            if self.phase != "running" and self.roster.kinds[unit] == "runner":
-                continue  # it refuses the start
+            if self.roster.kinds[unit] == "runner" and not (
+                self.phase == "running" and self.roster.runs(unit)
+            ):
+                continue  # it refuses the start, or the change
             if recovery.due(now):
                 actions.append(Again(unit, recovery.afresh))
                 if recovery.afresh:

@@ -89,7 +89,7 @@ class Transition:
             source.serve(self.services[name])
         for pipeline in leaving:
             runners = [r for r in self.old.runners.values() if r.model == pipeline.config.model]
-            if any(r.error is not None for r in runners):  # it does not work now, and nobody waits for that
+            if not all(r.works for r in runners):  # nobody waits until it does again
                 pipeline.drop()
 
     def settle(self) -> None:
@@ -122,7 +122,7 @@ class Transition:
 def _exclusive(parts: Parts, name: str) -> bool:
     """Whether what this source opens can be opened only once."""
     source = parts.sources.get(name)
-    return source is not None and bool(getattr(source.source, "exclusive", False))
+    return source is not None and source.source.exclusive
 
 
 def restoration(parts: Parts, stopped: Iterable[str]) -> Difference:
