@@ -216,6 +216,8 @@ class Rollout:
                 raise Ended
             if self._clock() > deadline:
                 raise Lost(f"a change was not made within {CHANGE_S:g} s, and not refused")
+        if self._runtime.stopping() and (done.cancelled() or done.exception() is not None):
+            raise Ended
         if done.cancelled():
             raise Busy("the daemon has not made the change", hint="try again")
         return done.result()

@@ -45,11 +45,12 @@ class FakeDaemon:
         self.stops: queue.Queue[tuple[str, ExitCode]] = queue.Queue()
         self.gate = threading.Event()
         self.gate.set()
-        self.closing = self.stops_now = False
+        self.closing = self.stops_now = self.stops_with_change = False
 
     def change(self, config: Config, models: Mapping[str, Model]) -> Future[tuple[str, ...]]:
         assert set(models) == set(config.models)
         self.changes.append(config)
+        self.stops_now |= self.stops_with_change
         done: Future[tuple[str, ...]] = Future()
         if self.hangs:
             if self.holds:
@@ -520,6 +521,19 @@ def stopped_while_tried(rig: Rig, desk: Desk, daemon: FakeDaemon) -> None:
     assert daemon.events.empty()
 
 
+def stopped_while_undone(rig: Rig, desk: Desk, daemon: FakeDaemon) -> None:
+    """The daemon takes no change any more: that is no failure to undo."""
+    daemon.healths_now = {"front": Health("faulted", "broken", 1000.0)}
+    daemon.gate.clear()
+    done(apply(desk, rig.site.with_every(3)))
+    daemon.fails, daemon.stops_with_change = [Busy("edged is stopping")], True
+    daemon.gate.set()
+    daemon.next_event("trial")
+    rig.end()
+    assert daemon.events.empty()
+    assert daemon.stops.empty()
+
+
 def killed_while_undone(rig: Rig, desk: Desk, daemon: FakeDaemon) -> None:
     daemon.healths_now = {}
     daemon.gate.clear()
@@ -539,6 +553,7 @@ def killed_when_confirmed(rig: Rig, desk: Desk, daemon: FakeDaemon) -> None:
         (killed_while_changing, 2, True),
         (killed_while_tried, 2, True),
         (stopped_while_tried, 2, True),
+        (stopped_while_undone, 2, True),
         (killed_while_undone, 2, True),
         (killed_when_confirmed, 3, False),
     ],
