@@ -50,6 +50,10 @@ class Runtime(Protocol):
         """Of each pipeline; `since_s` is CLOCK_MONOTONIC."""
         ...
 
+    def stopping(self) -> bool:
+        """Whether the process is about to end, by whatever: pipelines that stop have not ended well then."""
+        ...
+
     def event(self, state: str, reason: str) -> None:
         """News of the unit "configuration"."""
         ...
@@ -60,7 +64,7 @@ class Runtime(Protocol):
 
 
 class Ended(Exception):
-    """The desk is closed while a change is under way: the next start settles it."""
+    """The process ends while a change is under way: the next start settles it."""
 
 
 class Lost(Exception):
@@ -212,6 +216,8 @@ class Rollout:
                 raise Ended
             if self._clock() > deadline:
                 raise Lost(f"a change was not made within {CHANGE_S:g} s, and not refused")
+        if self._runtime.stopping() and (done.cancelled() or done.exception() is not None):
+            raise Ended
         if done.cancelled():
             raise Busy("the daemon has not made the change", hint="try again")
         return done.result()
@@ -224,7 +230,10 @@ class Rollout:
         """Judge the trial as it is now. Why it was undone, if it was."""
         trial, candidate = self.public.trial, self._candidate
         assert trial is not None and candidate is not None, "there is no trial"  # noqa: PT018
-        verdict, why = judge(trial, self._clock(), self._runtime.healths())
+        healths = self._runtime.healths()
+        if self._runtime.stopping():  # asked after they were read
+            raise Ended
+        verdict, why = judge(trial, self._clock(), healths)
         undone = EdgedError(why) if verdict == "undo" else None
         if verdict == "confirm":
             try:

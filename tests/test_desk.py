@@ -45,11 +45,12 @@ class FakeDaemon:
         self.stops: queue.Queue[tuple[str, ExitCode]] = queue.Queue()
         self.gate = threading.Event()
         self.gate.set()
-        self.closing = False
+        self.closing = self.stops_now = self.stops_with_change = False
 
     def change(self, config: Config, models: Mapping[str, Model]) -> Future[tuple[str, ...]]:
         assert set(models) == set(config.models)
         self.changes.append(config)
+        self.stops_now |= self.stops_with_change
         done: Future[tuple[str, ...]] = Future()
         if self.hangs:
             if self.holds:
@@ -65,6 +66,9 @@ class FakeDaemon:
 
     def healths(self) -> Mapping[str, Health]:
         return self.healths_now
+
+    def stopping(self) -> bool:
+        return self.stops_now
 
     def event(self, state: str, reason: str) -> None:
         self.events.put((state, reason))
@@ -505,6 +509,31 @@ def killed_while_tried(rig: Rig, desk: Desk, daemon: FakeDaemon) -> None:
     done(apply(desk, rig.site.with_every(3)))
 
 
+def stopped_while_tried(rig: Rig, desk: Desk, daemon: FakeDaemon) -> None:
+    """In good order: pipelines that stop by that have not proved anything."""
+    daemon.healths_now = {"front": Health("starting", "no picture yet", 1000.0)}
+    killed_while_tried(rig, desk, daemon)
+    daemon.stops_now = True
+    daemon.healths_now = {"front": Health("stopped", "no frame comes any more", 1000.0)}
+    daemon.gate.set()
+    daemon.next_event("trial")
+    rig.end()
+    assert daemon.events.empty()
+
+
+def stopped_while_undone(rig: Rig, desk: Desk, daemon: FakeDaemon) -> None:
+    """The daemon takes no change any more: that is no failure to undo."""
+    daemon.healths_now = {"front": Health("faulted", "broken", 1000.0)}
+    daemon.gate.clear()
+    done(apply(desk, rig.site.with_every(3)))
+    daemon.fails, daemon.stops_with_change = [Busy("edged is stopping")], True
+    daemon.gate.set()
+    daemon.next_event("trial")
+    rig.end()
+    assert daemon.events.empty()
+    assert daemon.stops.empty()
+
+
 def killed_while_undone(rig: Rig, desk: Desk, daemon: FakeDaemon) -> None:
     daemon.healths_now = {}
     daemon.gate.clear()
@@ -523,6 +552,8 @@ def killed_when_confirmed(rig: Rig, desk: Desk, daemon: FakeDaemon) -> None:
     [
         (killed_while_changing, 2, True),
         (killed_while_tried, 2, True),
+        (stopped_while_tried, 2, True),
+        (stopped_while_undone, 2, True),
         (killed_while_undone, 2, True),
         (killed_when_confirmed, 3, False),
     ],
