@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from typing import Any
 
 import msgspec
+from rich.console import Console
 
 from edged.control.client import DEFAULT_SOCKET, Client, find_socket
 
@@ -20,6 +22,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def client(args: argparse.Namespace) -> Client:
     return Client(find_socket(args.socket))
+
+
+def console() -> Console:
+    """Standard output; wide enough for a table where it is no terminal."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
 def print_json(value: Any) -> None:

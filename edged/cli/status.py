@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         _daemon.print_json(status)
     else:
-        Console(highlight=False).print(show(status))
+        _daemon.console().print(show(status))
     return ExitCode.OK
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from itertools import count
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    console, client = Console(highlight=False), _daemon.client(args)
+    console, client = _daemon.console(), _daemon.client(args)
     live = console.is_terminal and not args.json
     looks = looked(client, args.interval, args.count or (None if live else 1))
     if live:

@@ -23,7 +23,7 @@ from edged.control.openapi import describe
 from edged.control.problems import HttpError
 from edged.control.rights import Peer, may_change
 from edged.control.routes import ROUTES, Route
-from edged.control.sockets import BACKLOG, ControlError, Listening, inherited, listen, loopback, socket_path
+from edged.control.sockets import BACKLOG, Listening, inherited, listen, loopback, socket_path
 from edged.control.streams import News
 from edged.messages import Identity
 from edged.steering import Steering
@@ -37,7 +37,8 @@ log = logging.getLogger(__name__)
 class ControlServer:
     """Listens once it is built; `start` answers, `stop` ends. Any thread.
 
-    listen_fds: Unix sockets that systemd handed over; without them, that of control.socket. Raises ControlError.
+    listen_fds: Unix sockets that systemd handed over; without them, that of control.socket, or none. Raises
+    ControlError.
     """
 
     def __init__(
@@ -178,11 +179,9 @@ def _open(config: ControlConfig, listen_fds: Sequence[int]) -> Iterator[Listenin
         return
     path = socket_path(config.socket)
     if path is None:
-        raise ControlError(
-            "there is no path for the control socket",
-            hint="set control.socket, or let systemd make a folder (RuntimeDirectory=edged)",
-        )
-    yield listen(path, config.group)
+        log.info("no control socket: control.socket is not set, and there is no $RUNTIME_DIRECTORY")
+    else:
+        yield listen(path, config.group)
 
 
 def _beside(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.cli._toml import document
+from tests.searching import examples
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,6 +27,7 @@ VALUES = st.recursive(
 )
 
 
+@examples(40)
 @given(st.dictionaries(TEXT, VALUES, max_size=4))
 def test_everything_comes_back(data: dict[str, Any]) -> None:
     assert tomllib.loads(document(data)) == data

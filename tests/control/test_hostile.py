@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from edged.control import guard, reading
 from tests.control.fake import Served, served
 from tests.control.http import TIMEOUT_S, ask, connect, read
+from tests.searching import examples
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +61,7 @@ def test_garbage(api: Served, data: bytes) -> None:
     assert not answer or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4", b"HTTP/1.1 200"))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300), st.sampled_from([b"", b"POST /v1/config/revert HTTP/1.1\r\n", b"GET /"]))
 def test_any_bytes(api: Served, data: bytes, begin: bytes) -> None:
     swallowed(api.path, begin + data)

@@ -16,6 +16,7 @@ from edged.control.openapi import describe
 from edged.control.routes import ROUTES
 from tests.control.fake import DATA, Served, event
 from tests.control.http import Answer, ask
+from tests.searching import examples
 
 DOCUMENT: dict[str, Any] = json.loads(msgspec.json.encode(describe(ROUTES)))
 
@@ -93,7 +94,7 @@ BODIES = st.one_of(
 VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=12)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+@settings(examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_asked_the_answer_is_as_described(api: Served, data: st.DataObject) -> None:
     route = data.draw(st.sampled_from([r for r in ROUTES if r.name != "picture"]))

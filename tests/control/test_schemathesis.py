@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from tests.control.fake import Served
 from tests.control.test_openapi import DOCUMENT
+from tests.searching import examples
 
 schemathesis: Any = pytest.importorskip(
     "schemathesis", reason="schemathesis is absent: edged[dev], not with the lowest packages"
@@ -55,7 +56,7 @@ schema = schemathesis.openapi.from_dict(DOCUMENT)
 
 @schema.parametrize()  # type: ignore[untyped-decorator]
 @settings(
-    max_examples=15,
+    examples(5),
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
     deadline=None,

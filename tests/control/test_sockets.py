@@ -13,9 +13,11 @@ import pytest
 
 from edged.config.schema import ControlConfig
 from edged.control.client import Client
+from edged.control.events import EventLog
+from edged.control.server import ControlServer
 from edged.control.sockets import ControlError, inherited, listen, loopback, socket_path
 from edged.errors import ExitCode
-from tests.control.fake import IDENTITY, Served, served
+from tests.control.fake import IDENTITY, FakeSteering, Served, served
 from tests.control.http import ask
 
 
@@ -121,14 +123,13 @@ def test_where_the_socket_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert socket_path("/x/y") == Path("/x/y")
 
 
-def test_without_a_path_there_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    from edged.control.events import EventLog
-    from edged.control.server import ControlServer
-    from tests.control.fake import FakeSteering
-
+def test_without_a_path_nobody_is_listened_to(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
-    with pytest.raises(ControlError, match="no path"):
-        ControlServer(FakeSteering(), EventLog(), ControlConfig(), IDENTITY)
+    caplog.set_level("INFO")
+    with ControlServer(FakeSteering(), EventLog(), ControlConfig(), IDENTITY):
+        assert "no control socket: control.socket is not set" in caplog.text
 
 
 def test_a_socket_that_systemd_hands_over_is_served_and_its_file_stays(tmp_path: Path) -> None:
