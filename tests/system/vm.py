@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -79,26 +79,33 @@ def _job(
     folder: Path,
     limit_s: int,
     carry: Sequence[Path],
-    environment: dict[str, str],
+    environment: Mapping[str, str],
     boot_s: int,
 ) -> Any:
-    if not (image() / "stamp").is_file():
-        pytest.skip(f"no virtual machine in {image()}: scripts/test --system builds it")
-    script, out = folder / "job.sh", OUT / module
-    said = " ".join(f"{k}={v}" for k, v in environment.items())
-    script.write_text(JOB.format(module=f"tests.system.guest.{module}", environment=said))
-    command += ["-o", str(out), "-t", str(limit_s)]
-    for path in (ROOT / "edged", ROOT / "tests", *carry):
-        command += ["-i", str(path)]
-    status, words = _run([*command, str(script)], limit_s + boot_s + 60)
+    out = OUT / module
+    command += ["-o", str(out), "-t", str(limit_s), *job_arguments(module, folder, carry, environment)]
+    status, words = _run(command, limit_s + boot_s + 60)
     result = out / "result.json"
     if status == 0 and result.is_file():
         return json.loads(result.read_text())
     reason = {124: f"its job took longer than {limit_s} s", 125: "it did not finish"}.get(status, "")
     parts = [f"{Path(command[0]).name} {module} failed: status {status} {reason}", words]
     for name in ("stdout.log", "stderr.log", "console.log", "dmesg.txt"):
-        parts.append(f"--- the end of {name}\n{_tail(out / name, 40)}")
+        parts.append(f"--- the end of {name}\n{tail(out / name, 40)}")
     pytest.fail("\n".join(parts), pytrace=False)
+
+
+def job_arguments(
+    module: str, folder: Path, carry: Sequence[Path], environment: Mapping[str, str]
+) -> list[str]:
+    """What run-vm and run-container carry and run; `folder` is for the script. Skips without an image."""
+    if not (image() / "stamp").is_file():
+        pytest.skip(f"no virtual machine in {image()}: scripts/test --system builds it")
+    script = folder / "job.sh"
+    said = " ".join(f"{k}={v}" for k, v in environment.items())
+    script.write_text(JOB.format(module=f"tests.system.guest.{module}", environment=said))
+    carried = [word for path in (ROOT / "edged", ROOT / "tests", *carry) for word in ("-i", str(path))]
+    return [*carried, str(script)]
 
 
 def _run(command: list[str], limit_s: float) -> tuple[int, str]:
@@ -119,7 +126,7 @@ def _run(command: list[str], limit_s: float) -> tuple[int, str]:
                     os.killpg(child.pid, signal.SIGKILL)
 
 
-def _tail(path: Path, lines: int) -> str:
+def tail(path: Path, lines: int) -> str:
     if not path.is_file():
         return "(absent)"
     return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
