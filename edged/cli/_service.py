@@ -27,7 +27,7 @@ class Service:
                 not_ready,
                 not_alive,
                 reloading=self._reload is not None and not self._reload.done(),
-                stopping=daemon.core.phase in ("draining", "over"),
+                stopping=steered.stopping(),
                 status=not_alive or not_ready or status_of(daemon.healths()),
             )
         )

@@ -21,12 +21,22 @@ from edged.steering import ConfigState, RevisionInfo, Verb
 class Steered:
     """steering.Steering for the control server, rollout.Runtime for the desk. Any thread.
 
-    `booted`: what the daemon was built from. `desk` is to be started and closed by whoever runs the daemon.
+    `booted`: what the daemon was built from. `tick` is the main thread's; `close` ends the desk.
     """
 
     def __init__(self, daemon: Daemon, booted: Boot) -> None:
         self._daemon = daemon
+        self._started = False
         self.desk = Desk(self, booted, daemon.models)
+
+    def tick(self) -> None:
+        """What waits at the desk is tried once there is something that runs."""
+        if not self._started and not self._daemon.ready():
+            self._started = True
+            self.desk.start()
+
+    def close(self) -> None:
+        self.desk.close()
 
     # The daemon's.
 
@@ -72,6 +82,9 @@ class Steered:
 
     def event(self, state: str, reason: str) -> None:
         self._daemon.event("configuration", state, reason)
+
+    def stopping(self) -> bool:
+        return self._daemon.core.phase in ("draining", "over")
 
     def stop(self, why: str, code: ExitCode) -> None:
         self._daemon.stop(why, code)

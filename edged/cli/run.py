@@ -69,6 +69,7 @@ def _run(args: argparse.Namespace, status: StatusLine, on_event: Callable[[Event
 
     def tick(daemon: Daemon) -> None:
         status.tick(daemon)
+        steered.tick()
         service.tick(daemon, steered)
 
     def told(event: Event) -> None:
@@ -79,10 +80,9 @@ def _run(args: argparse.Namespace, status: StatusLine, on_event: Callable[[Event
     daemon = Daemon(booted.config, limits, on_tick=tick, on_event=told, sensors=sensors)
     steered = Steered(daemon, booted)
     with _served(steered, events, booted.config.control, daemon.identity, fds), sensors:
-        steered.desk.start()
         code = daemon.run()
         service.tick(daemon, steered)  # an end may be quicker than the next tick
-        steered.desk.close()
+        steered.close()
     status.clear()
     _tell(daemon.snapshot(), args)
     if code is not ExitCode.OK or daemon.core.why == "signal":
