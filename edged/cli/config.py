@@ -120,7 +120,7 @@ def confirmed(client: Client, trial: ConfigState) -> ConfigState:
         if state.revision != trial.revision:
             outcome = {r.revision: r.outcome for r in client.history()}.get(trial.revision, "it is gone")
             raise RequestError(
-                f"revision {trial.revision} was undone: {outcome}",
+                f"revision {trial.revision} was {outcome}",
                 hint=f"revision {state.revision} runs again; edged events tells what happened",
             )
         if state.state == "confirmed":
