@@ -18,9 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edged.admission import admit
-from edged.announcer import Announcer
 from edged.assembly import REGISTERED, Builder, Makers
-from edged.board import Board, Change
 from edged.config.machine import inspect_machine
 from edged.config.schema import Config
 from edged.devices.choose import choose_device, open_devices
@@ -61,13 +59,13 @@ from edged.sources.unit import SourceUnit
 from edged.standing import Standing
 from edged.steering import Verb
 from edged.supervisor import Core
-from edged.units import Report, Unit, defect, die
+from edged.telling import Telling
+from edged.units import Report, Unit, die
 
 TICK_S = 0.2
 SINK_DRAIN_S = 1.5  # within the time that supervisor.STAGES leaves to sinks
 PATIENCE_S = 5.0  # after which boot says what it waits for
 INBOX = 1024  # reports; a unit posts a handful in its life, a failing sink two in seconds
-MAX_ERRORS = 100  # kept for the snapshot; all are logged
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +104,6 @@ class Daemon:
             config.runtime.memory_budget, available_bytes if choice.kind == "cpu" else lambda: None
         )
         self.devices = open_devices(choice, self.budget)
-        self.errors: list[EdgedError] = []
         self.hanging: tuple[str, ...] = ()  # units that did not stop in time, once it has ended
         self._inbox: queue.Queue[Happening | Order[Any]] = queue.Queue(INBOX)
         self._orders = Orders(self._inbox)
@@ -125,8 +122,9 @@ class Daemon:
         self.standing = Standing(builder, config, found.models)
         parts = self.standing.parts
         self.core = Core(parts.kinds, parts.backoffs)
-        self.board = Board(parts.pipelines, parts.needs, self._limited)
-        self._announcer = Announcer(self.identity, self.standing.offers, on_event)
+        self._telling = Telling(
+            self.identity, self.core, parts, self.standing.offers, self._limited, on_event
+        )
         self._helm = Helm(self.standing, self.core, self._do, self._act_all, self._health)
 
     # What runs, by name.
@@ -150,6 +148,11 @@ class Daemon:
     @property
     def units(self) -> Mapping[str, Unit]:
         return self.standing.parts.units
+
+    @property
+    def errors(self) -> list[EdgedError]:
+        """The last ones."""
+        return self._telling.errors
 
     # Any thread.
 
@@ -177,11 +180,11 @@ class Daemon:
         return self._orders.give(lambda now, future: self._helm.pipeline(now, name, verb, future))
 
     def healths(self) -> Mapping[str, Health]:
-        return self.board.healths
+        return self._telling.board.healths
 
     def ready(self) -> str:
         """Why it is not ready; "": each runner is loaded, each pipeline runs or is in declared recovery."""
-        return not_ready(self.standing.parts, self.core, self.board.healths)
+        return not_ready(self.standing.parts, self.core, self._telling.board.healths)
 
     def alive(self) -> str:
         """Why it is not alive: which thread makes no progress; "": all do (liveness.py)."""
@@ -195,7 +198,7 @@ class Daemon:
         return observe(
             self.standing.parts,
             self.core,
-            self.board.healths,
+            self._telling.board.healths,
             at=time.time_ns(),
             wall_s=0.0 if self._began is None else now - self._began,
             errors=tuple(str(e) for e in self.errors),
@@ -230,8 +233,8 @@ class Daemon:
 
     def _loop(self, asked: threading.Event) -> ExitCode:
         # a model may load for minutes: till then nobody looks, and nobody may take silence for "saw nothing"
-        self.board.look(time.monotonic(), self.core)
-        self._announcer.state("online", self.board.healths)
+        self._telling.board.look(time.monotonic(), self.core)
+        self._telling.state("online")
         next_tick, patience = 0.0, time.monotonic() + PATIENCE_S
         while True:
             self._ticked_ns = time.monotonic_ns()
@@ -274,21 +277,16 @@ class Daemon:
     def _act_all(self, now: float, actions: Sequence[Action]) -> ExitCode | None:
         for action in actions:  # causes are told before what follows from them
             if isinstance(action, Tell):
-                self._tell(action)
+                self._telling.news(action)
         if not any(
             isinstance(a, Commit) for a in actions
         ):  # the core knows other parts by then than the board
-            self._announce(self.board.look(now, self.core))
+            self._telling.look(now)
         for action in actions:
             code = self._act(now, action)
             if code is not None:
                 return code
         return None
-
-    def _announce(self, changes: Sequence[Change]) -> None:
-        for change in changes:
-            self._announcer.event(f"pipeline {change.pipeline}", change.now.state, change.now.reason)
-            self._announcer.state("online", self.board.healths)
 
     def _act(self, now: float, action: Action) -> ExitCode | None:
         match action:
@@ -307,7 +305,7 @@ class Daemon:
             case Settle():
                 self.standing.settle()
             case Done():
-                self._announce(self.board.look(now, self.core))
+                self._telling.look(now)
                 return self._helm.done(now, action)
             case Stop():
                 self._stop(action)
@@ -315,22 +313,13 @@ class Daemon:
                 return self._exit(action)
         return None
 
-    def _tell(self, news: Tell) -> None:
-        """An event for the sinks, and a line where something is wrong, or right again."""
-        self._announcer.event(news.unit, news.state, news.reason)
-        if news.error is not None:
-            self._error(news.error, "; it is tried again" if news.unit in self.core.recoveries else "")
-        elif news.unit in self.core.recoveries and news.reason:
-            verb = "running again" if news.state == "running" else "stays away:"
-            log.warning("%s: %s %s", news.unit, verb, news.reason)
-
     def _admit(self, units: Sequence[str]) -> Admitted:
         """Add up the regions of all units that opened; refused with figures, or let go (see Core)."""
         try:
             admit(self.budget, self.standing.demands(units))
         except EdgedError as e:
             if self._began is None:
-                self._error(e)
+                self._telling.error(e)
             return Admitted(e)
         if self._began is None:  # what a change brings later is little, and may go again
             freeze_garbage()
@@ -342,7 +331,7 @@ class Daemon:
             for pipeline in self.standing.pipelines:
                 pipeline.drop()
         if "sink" in action.kinds:
-            self._announcer.state("offline", self.board.healths)
+            self._telling.state("offline")
         for kind in action.kinds:
             for key in self.core.roster.of(kind):
                 self._stop_part(key)
@@ -352,8 +341,7 @@ class Daemon:
         leaving = [part.offer for key in action.units if isinstance(part := self._part(key), SinkWorker)]
         if leaving and self.standing.transition is not None and not action.drop:
             self.standing.transition.reroute()
-            self._announcer.offers = self.standing.offers
-            self._announcer.state("offline", self.board.healths, leaving)
+            self._telling.reroute(self.standing.offers, leaving)
         for key in action.units:
             self._stop_part(key)
 
@@ -383,14 +371,10 @@ class Daemon:
             device.close()
         self.hanging = action.hanging
         for name in action.hanging:
-            self._error(EdgedError(f"{name} did not stop in time", hint="see the lines about it, if any"))
+            self._telling.error(
+                EdgedError(f"{name} did not stop in time", hint="see the lines about it, if any")
+            )
         return action.code
-
-    def _error(self, error: EdgedError, then: str = "") -> None:
-        """`then`: what edged does about it."""
-        self.errors.append(error)
-        del self.errors[:-MAX_ERRORS]
-        log.error("%s%s", error, then)
 
     # Orders, in the main thread.
 
@@ -400,24 +384,18 @@ class Daemon:
             return None
         try:
             return order.do(now, order.future)
+        except FatalDeviceError:
+            raise
         except EdgedError as e:
             order.future.set_exception(e)
-        except Exception as e:  # of a part that cannot be built: what runs is to run on
-            log.exception("a defect in edged")
-            order.future.set_exception(defect("the change", e))
         return None
 
     def _commit(self, now: float) -> None:
         """Others run from now on."""
         before = self.standing.parts.pipelines
         self.standing.commit()
-        parts = self.standing.parts
-        self._announcer.offers = self.standing.offers
-        for name in before.keys() - parts.pipelines.keys():
-            self._announcer.event(f"pipeline {name}", "stopped", "no longer configured")
-        self._announce(self.board.swap(now, parts.pipelines, parts.needs))
-        self._announcer.state("online", self.board.healths)
+        self._telling.swap(now, before, self.standing.parts, self.standing.offers)
 
     def _health(self, now: float, name: str) -> str:
-        self._announce(self.board.look(now, self.core))
-        return str(self.board.healths[name])
+        self._telling.look(now)
+        return str(self._telling.board.healths[name])

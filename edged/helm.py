@@ -24,6 +24,7 @@ from edged.standing import Standing
 from edged.steering import Busy, NoSuchThing, Verb
 from edged.supervisor import Core
 from edged.transition import Transition, restoration
+from edged.units import defect
 
 PAUSED = "paused by request"
 
@@ -121,7 +122,13 @@ class Helm:
         what: Difference,
         waiting: Waiting,
     ) -> ExitCode | None:
-        swap = self._standing.build(old, config, models, what)
+        try:
+            swap = self._standing.build(old, config, models, what)
+        except EdgedError:
+            raise
+        except Exception as e:  # of a part that cannot be built: what runs is to run on
+            log.exception("a defect in edged")
+            raise defect("the change", e) from e
         self._waiting = waiting
         return self._step(now, swap)
 

@@ -1059,5 +1059,5 @@ def test_errors_kept_are_bounded(world: World) -> None:
     world.pipeline("front", "a")
     daemon = world.daemon()
     for i in range(300):
-        daemon._error(EdgedError(str(i)))
+        daemon._telling.error(EdgedError(str(i)))
     assert [e.message for e in daemon.errors] == [str(i) for i in range(200, 300)]

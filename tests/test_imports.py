@@ -78,6 +78,7 @@ LAYERS = (
         "edged.board",
         "edged.observed",
         "edged.announcer",
+        "edged.telling",
         "edged.process",
         "edged.desk",
         "edged.daemon",
