@@ -10,7 +10,6 @@ import logging
 import queue
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
@@ -18,11 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from edged.admission import admit
-from edged.assembly import REGISTERED, Builder, Makers
-from edged.config.machine import inspect_machine
+from edged.assembly import REGISTERED, Makers
 from edged.config.schema import Config
-from edged.devices.choose import choose_device, open_devices
-from edged.errors import ConfigError, EdgedError, ExitCode, FatalDeviceError
+from edged.errors import EdgedError, ExitCode, FatalDeviceError
 from edged.happenings import (
     Action,
     Admit,
@@ -41,31 +38,20 @@ from edged.happenings import (
     Tell,
     Tick,
 )
-from edged.health import Health
 from edged.helm import Helm
-from edged.liveness import not_alive, not_ready, stuck_loop
-from edged.memory import Budget, available_bytes
-from edged.messages import Event, Identity
-from edged.metrics import Snapshot
+from edged.instance import Instance
+from edged.messages import Event
 from edged.models.model import Model
-from edged.models.state import plan_store
-from edged.observed import observe
-from edged.orders import Order, Orders
-from edged.pipeline import Pipeline
+from edged.orders import Order
 from edged.process import ask_on_signals, freeze_garbage, tuned_interpreter
-from edged.runner import Runner
 from edged.sinks.worker import SinkWorker
-from edged.sources.unit import SourceUnit
-from edged.standing import Standing
+from edged.standing import Thing
 from edged.steering import Verb
-from edged.supervisor import Core
-from edged.telling import Telling
-from edged.units import Report, Unit, die
+from edged.units import Report, die
 
 TICK_S = 0.2
 SINK_DRAIN_S = 1.5  # within the time that supervisor.STAGES leaves to sinks
 PATIENCE_S = 5.0  # after which boot says what it waits for
-INBOX = 1024  # reports; a unit posts a handful in its life, a failing sink two in seconds
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +64,7 @@ class Limits:
     seconds: float | None = None
 
 
-class Daemon:
+class Daemon(Instance):
     """One run of one configuration. Build it (ConfigError when the machine lacks what it names), `run` it once.
 
     `on_tick(daemon)` is called from the main loop about five times a second, `on_event(event)` for each
@@ -93,79 +79,11 @@ class Daemon:
         on_event: Callable[[Event], None] | None = None,
         makers: Makers = REGISTERED,
     ) -> None:
-        found = inspect_machine(config)
-        choice = choose_device(config)
-        if found.problems or choice.problems:
-            raise ConfigError(config.file, [*found.problems, *choice.problems])
-        self.config = config
-        self.identity = Identity(config.device.id, uuid.uuid4().hex)
-        # a GPU's device asks for what is free of each kind of memory itself
-        self.budget = Budget(
-            config.runtime.memory_budget, available_bytes if choice.kind == "cpu" else lambda: None
-        )
-        self.devices = open_devices(choice, self.budget)
-        self.hanging: tuple[str, ...] = ()  # units that did not stop in time, once it has ended
-        self._inbox: queue.Queue[Happening | Order[Any]] = queue.Queue(INBOX)
-        self._orders = Orders(self._inbox)
+        super().__init__(config, limits.frames, on_event, makers)
         self._limits, self._on_tick = limits, on_tick
-        self._began: float | None = None  # when the units were let go
-        self._ended: float | None = None
-        self._ticked_ns = 0  # when the main loop made its last turn; 0: it has not begun
-        builder = Builder(
-            self.identity,
-            self.devices,
-            self.post,
-            plan_store(config.runtime.state_dir),
-            frames=limits.frames,
-            makers=makers,
-        )
-        self.standing = Standing(builder, config, found.models)
-        parts = self.standing.parts
-        self.core = Core(parts.kinds, parts.backoffs)
-        self._telling = Telling(
-            self.identity, self.core, parts, self.standing.offers, self._limited, on_event
-        )
         self._helm = Helm(self.standing, self.core, self._do, self._act_all, self._health)
 
-    # What runs, by name.
-
-    @property
-    def sinks(self) -> Mapping[str, SinkWorker]:
-        return self.standing.parts.sinks
-
-    @property
-    def pipelines(self) -> Mapping[str, Pipeline]:
-        return self.standing.parts.pipelines
-
-    @property
-    def runners(self) -> Mapping[str, Runner]:
-        return self.standing.parts.runners
-
-    @property
-    def sources(self) -> Mapping[str, SourceUnit]:
-        return self.standing.parts.sources
-
-    @property
-    def units(self) -> Mapping[str, Unit]:
-        return self.standing.parts.units
-
-    @property
-    def errors(self) -> list[EdgedError]:
-        """The last ones."""
-        return self._telling.errors
-
-    # Any thread.
-
-    def post(self, event: Happening) -> None:
-        """Never waits: a unit's thread must not hang on a main loop that is stuck or has ended."""
-        try:
-            self._inbox.put_nowait(event)
-        except queue.Full:
-            log.error("the main loop does not read its inbox; lost: %s", event)
-
-    def stop(self, why: str = "asked to stop") -> None:
-        """Drain and end."""
-        self.post(Asked(why))
+    # Any thread; what is done with the Future when it is done is done in the main thread, and must be quick.
 
     def change(self, config: Config, models: Mapping[str, Model]) -> Future[tuple[str, ...]]:
         """Run this configuration instead; `models`: what config.models loaded to.
@@ -178,35 +96,6 @@ class Daemon:
     def pipeline(self, name: str, verb: Verb) -> Future[str]:
         """Pause, resume or restart a pipeline; done with its health in words once that is done."""
         return self._orders.give(lambda now, future: self._helm.pipeline(now, name, verb, future))
-
-    def healths(self) -> Mapping[str, Health]:
-        return self._telling.board.healths
-
-    def ready(self) -> str:
-        """Why it is not ready; "": each runner is loaded, each pipeline runs or is in declared recovery."""
-        return not_ready(self.standing.parts, self.core, self._telling.board.healths)
-
-    def alive(self) -> str:
-        """Why it is not alive: which thread makes no progress; "": all do (liveness.py)."""
-        if self._ended is not None or not self._ticked_ns:
-            return ""
-        now_ns = time.monotonic_ns()
-        return stuck_loop(self._ticked_ns, now_ns) or not_alive(self.standing.parts, self.core, now_ns)
-
-    def snapshot(self) -> Snapshot:
-        now = time.monotonic() if self._ended is None else self._ended
-        return observe(
-            self.standing.parts,
-            self.core,
-            self._telling.board.healths,
-            at=time.time_ns(),
-            wall_s=0.0 if self._began is None else now - self._began,
-            errors=tuple(str(e) for e in self.errors),
-        )
-
-    def _limited(self, unit: str) -> str:
-        runner = self.standing.parts.runners.get(unit)
-        return "" if runner is None else runner.limited
 
     # The main thread.
 
@@ -233,8 +122,8 @@ class Daemon:
 
     def _loop(self, asked: threading.Event) -> ExitCode:
         # a model may load for minutes: till then nobody looks, and nobody may take silence for "saw nothing"
-        self._telling.board.look(time.monotonic(), self.core)
-        self._telling.state("online")
+        self.telling.board.look(time.monotonic(), self.core)
+        self.telling.state("online")
         next_tick, patience = 0.0, time.monotonic() + PATIENCE_S
         while True:
             self._ticked_ns = time.monotonic_ns()
@@ -277,11 +166,11 @@ class Daemon:
     def _act_all(self, now: float, actions: Sequence[Action]) -> ExitCode | None:
         for action in actions:  # causes are told before what follows from them
             if isinstance(action, Tell):
-                self._telling.news(action)
+                self.telling.news(action)
         if not any(
             isinstance(a, Commit) for a in actions
         ):  # the core knows other parts by then than the board
-            self._telling.look(now)
+            self.telling.look(now)
         for action in actions:
             code = self._act(now, action)
             if code is not None:
@@ -305,7 +194,7 @@ class Daemon:
             case Settle():
                 self.standing.settle()
             case Done():
-                self._telling.look(now)
+                self.telling.look(now)
                 return self._helm.done(now, action)
             case Stop():
                 self._stop(action)
@@ -319,7 +208,7 @@ class Daemon:
             admit(self.budget, self.standing.demands(units))
         except EdgedError as e:
             if self._began is None:
-                self._telling.error(e)
+                self.telling.error(e)
             return Admitted(e)
         if self._began is None:  # what a change brings later is little, and may go again
             freeze_garbage()
@@ -331,39 +220,33 @@ class Daemon:
             for pipeline in self.standing.pipelines:
                 pipeline.drop()
         if "sink" in action.kinds:
-            self._telling.state("offline")
+            self.telling.state("offline")
         for kind in action.kinds:
             for key in self.core.roster.of(kind):
                 self._stop_part(key)
 
     def _leave(self, action: Leave) -> None:
         """Parts of a change: new ones that are not wanted after all, or old ones."""
-        leaving = [part.offer for key in action.units if isinstance(part := self._part(key), SinkWorker)]
+        parts = [self.standing.things[key].part for key in action.units]
+        leaving = [part.offer for part in parts if isinstance(part, SinkWorker)]
         if leaving and self.standing.transition is not None and not action.drop:
             self.standing.transition.reroute()
-            self._telling.reroute(self.standing.offers, leaving)
+            self.telling.reroute(self.standing.offers, leaving)
         for key in action.units:
             self._stop_part(key)
 
     def _stop_part(self, key: str) -> None:
-        part = self._part(key)
-        if isinstance(part, Unit):
-            part.stop()
-        elif isinstance(part, SinkWorker):
-            # a thread each: a sink that hangs must not cost the others their time
-            thing = self.standing.things[key]
-            stop = threading.Thread(target=self._stop_sink, args=(thing.name, thing.era, part), daemon=True)
-            stop.name = f"stop {key}"
-            stop.start()
-        elif isinstance(part, Pipeline):
-            part.drop()
+        """A sink in a thread of its own: one that hangs must not cost the others their time."""
+        thing = self.standing.things[key]
+        if isinstance(thing.part, SinkWorker):
+            name = f"stop {key}"
+            threading.Thread(target=self._stop_sink, args=(thing, thing.part), name=name, daemon=True).start()
+        else:
+            self.standing.stop(key)
 
-    def _part(self, key: str) -> object:
-        return self.standing.things[key].part
-
-    def _stop_sink(self, name: str, era: int, worker: SinkWorker) -> None:
+    def _stop_sink(self, thing: Thing, worker: SinkWorker) -> None:
         if worker.stop(SINK_DRAIN_S):
-            self.post(Report(name, "stopped", era=era))
+            self.post(Report(thing.name, "stopped", era=thing.era))
 
     def _exit(self, action: Exit) -> ExitCode:
         self._ended = time.monotonic()
@@ -371,7 +254,7 @@ class Daemon:
             device.close()
         self.hanging = action.hanging
         for name in action.hanging:
-            self._telling.error(
+            self.telling.error(
                 EdgedError(f"{name} did not stop in time", hint="see the lines about it, if any")
             )
         return action.code
@@ -394,8 +277,8 @@ class Daemon:
         """Others run from now on."""
         before = self.standing.parts.pipelines
         self.standing.commit()
-        self._telling.swap(now, before, self.standing.parts, self.standing.offers)
+        self.telling.swap(now, before, self.standing.parts, self.standing.offers)
 
     def _health(self, now: float, name: str) -> str:
-        self._telling.look(now)
-        return str(self._telling.board.healths[name])
+        self.telling.look(now)
+        return str(self.telling.board.healths[name])

@@ -81,6 +81,7 @@ LAYERS = (
         "edged.telling",
         "edged.process",
         "edged.desk",
+        "edged.instance",
         "edged.daemon",
     ),
     ("edged.build",),

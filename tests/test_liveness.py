@@ -81,4 +81,4 @@ def test_ready_is_a_pipeline_that_has_run_or_says_why_it_does_not() -> None:
     assert not_ready(parts(), core(model_m="faulted"), {}) == "model m is not loaded: broken"
     assert not_ready(parts(), core(), {"p": Health()}) == "pipeline p: starting: not started yet"
     for state in ("running", "degraded", "faulted", "paused", "stopped"):
-        assert not_ready(parts(), core(), {"p": Health(state, "why")}) == ""  # type: ignore[arg-type]
+        assert not_ready(parts(), core(), {"p": Health(state, "why")}) == ""
