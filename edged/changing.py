@@ -113,7 +113,7 @@ class Changing:
         if not (self.swap.before or self.swap.then):
             return self._commit(now, roster)
         self._stopped = self.swap.before
-        return self._enter(now, "stopping", Leave(self.swap.before))
+        return self._enter(now, "stopping", _leave(roster, self.swap.before))
 
     def _stopping(self, now: float, roster: Roster) -> list[Action] | None:
         if not roster.have_stopped(self.swap.before) and now < self._since + EXCHANGE_S:
@@ -150,7 +150,7 @@ class Changing:
             return [Leave(tuple(left), drop=True)]
         if left and not late:
             return None
-        return self._enter(now, "closing", Settle(), Leave(tuple(self._leaving(roster, "runner"))))
+        return self._enter(now, "closing", Settle(), _leave(roster, self._leaving(roster, "runner")))
 
     def _closing(self, now: float, roster: Roster) -> list[Action] | None:
         units = self._leaving(roster, "source", "camera", "runner", "sink", "remote-sink")
@@ -180,11 +180,13 @@ class Changing:
             Commit(),
             *told,
             *(Go(u) for u in sources if roster.phases[u] == "prepared"),
-            Leave(tuple(self._leaving(roster, "source", "camera"))),
+            _leave(roster, self._leaving(roster, "source", "camera")),
         )
 
     def _undo(self, now: float, roster: Roster) -> list[Action]:
-        return self._enter(now, "undoing", Leave(self._staged(self.swap.first + self.swap.then), drop=True))
+        return self._enter(
+            now, "undoing", _leave(roster, self._staged(self.swap.first + self.swap.then), drop=True)
+        )
 
     def _done(self, roster: Roster, units: Iterable[str]) -> Done:
         hanging = tuple(u for u in units if not roster.have_stopped((u,)))
@@ -221,6 +223,11 @@ class Changing:
     def _waits(self, now: float, roster: Roster, units: Iterable[str]) -> bool:
         patient = now < self._since + CAMERA_S
         return any(roster.is_starting(u) and (patient or roster.kinds[u] != "camera") for u in units)
+
+
+def _leave(roster: Roster, units: Iterable[str], *, drop: bool = False) -> Leave:
+    """Those that have not stopped already, or were never started."""
+    return Leave(tuple(u for u in units if u not in roster.stopped), drop)
 
 
 _STEPS: dict[Phase, Callable[[Changing, float, Roster], list[Action] | None]] = {

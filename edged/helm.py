@@ -15,15 +15,15 @@ from typing import Any
 
 from edged.changes import Difference, difference
 from edged.config.schema import Config
-from edged.config.words import suggest
 from edged.errors import EdgedError, ExitCode
 from edged.happenings import Action, Done, Swap
 from edged.models.model import Model
 from edged.parts import Parts
 from edged.standing import Standing
-from edged.steering import Busy, NoSuchThing, Verb
+from edged.steering import Busy, Verb, no_such_pipeline
 from edged.supervisor import Core
 from edged.transition import Transition, restoration
+from edged.units import defect
 
 PAUSED = "paused by request"
 
@@ -73,8 +73,7 @@ class Helm:
             raise Busy("edged is stopping", hint="start it again")
         pipeline = parts.pipelines.get(name)
         if pipeline is None:
-            hint = suggest(name, parts.pipelines, "pipelines") or "there is none"
-            raise NoSuchThing(f"there is no pipeline '{name}'", hint=hint)
+            raise no_such_pipeline(name, parts.pipelines)
         if verb == "restart":
             return self._restart(now, parts, name, future)
         pipeline.lineage.paused = PAUSED if verb == "pause" else ""
@@ -121,7 +120,13 @@ class Helm:
         what: Difference,
         waiting: Waiting,
     ) -> ExitCode | None:
-        swap = self._standing.build(old, config, models, what)
+        try:
+            swap = self._standing.build(old, config, models, what)
+        except EdgedError:
+            raise
+        except Exception as e:  # of a part that cannot be built: what runs is to run on
+            log.exception("a defect in edged")
+            raise defect("the change", e) from e
         self._waiting = waiting
         return self._step(now, swap)
 

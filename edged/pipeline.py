@@ -17,8 +17,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import msgspec
-
 from edged.config.schema import PipelineConfig
 from edged.config.words import join
 from edged.errors import EdgedError
@@ -29,7 +27,7 @@ from edged.lineage import Lineage, added
 from edged.looks import Look
 from edged.mailbox import Bell, Mailbox
 from edged.messages import Identity, Message, ModelId, Result, topic
-from edged.metrics import AGES_S, PipelineCounts
+from edged.metrics import PipelineCounts
 from edged.parsers.base import Parsed
 from edged.rates import Rate
 from edged.results import ResultMaker
@@ -311,7 +309,11 @@ class Pipeline:
         self.lineage.seq += 1
         self.rejected += parsed.rejected
         self.detections += len(result.detections or ())
-        self._count_times(job, time.monotonic_ns())
+        self._copied_capture += job.frame.copied
+        self._copied_preprocess += job.copied
+        now, deadline_ms = time.monotonic_ns(), self.config.deadline_ms
+        self.late += deadline_ms is not None and now - job.frame.captured_mono_ns > deadline_ms * 1e6
+        self.lineage.record(job, now)
         if self.on_result is not None:
             self.on_result(job, result)
 
@@ -331,25 +333,6 @@ class Pipeline:
                 self.usual_gap_s = usual + SMOOTH * (min(gap_s, 4 * usual) - usual)
         self._resumed = False
         self.last_result = (now, verdict)
-
-    def _count_times(self, job: Job, now: int) -> None:
-        captured = job.frame.captured_mono_ns
-        line = self.lineage
-        line.started_ns = line.started_ns or job.taken_ns
-        line.last_ns = now
-        t = line.times
-        t["wait"].record((job.taken_ns - captured) / 1e9)
-        if job.device_ms is not None:
-            t["preprocess"].record(job.device_ms[0] / 1e3)
-            t["engine"].record(job.device_ms[1] / 1e3)
-        t["infer"].record((job.done_ns - job.launched_ns) / 1e9)
-        t["parse"].record((job.parsed_ns - job.done_ns) / 1e9)
-        t["age"].record((now - captured) / 1e9)
-        deadline_ms = self.config.deadline_ms
-        self.late += deadline_ms is not None and now - captured > deadline_ms * 1e6
-        t["host"].record(job.host_ns / 1e9)
-        self._copied_capture += job.frame.copied
-        self._copied_preprocess += job.copied
 
     # In any thread.
 
@@ -371,14 +354,7 @@ class Pipeline:
 
     def counts(self) -> PipelineCounts:
         """All counts at one moment; quantiles are read after it, without holding up a runner."""
-        totals, line = self.totals(), self.lineage
-        span_s = (line.last_ns - line.started_ns) / 1e9
-        return msgspec.structs.replace(
-            totals,
-            fps=round(totals.inferred / span_s, 2) if span_s > 0 else 0.0,
-            stages={k: h.quantiles() for k, h in line.times.items()},
-            ages=line.times["age"].cumulative(AGES_S),
-        )
+        return self.lineage.timed(self.totals())
 
     def totals(self) -> PipelineCounts:
         """Of this one and those that it has replaced; without times."""

@@ -76,6 +76,14 @@ class Standing:
             assert isinstance(part, (Unit, SinkWorker))
             part.start()
 
+    def stop(self, key: str) -> None:
+        """Ask a unit to end; of a pipeline, forget the frame that waits."""
+        part = self.things[key].part
+        if isinstance(part, Pipeline):
+            part.drop()
+        else:
+            self.unit(key).stop()
+
     def demands(self, keys: Sequence[str]) -> list[Demand]:
         """The memory that these units want, and the change on its way."""
         units = [self.unit(key) for key in keys]

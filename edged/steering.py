@@ -8,12 +8,13 @@ desk (desk.py), one after the other; the supervisor alone changes what runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any, Literal, Protocol
 
 import msgspec
 
+from edged.config.words import suggest
 from edged.errors import EdgedError, ExitCode
 from edged.looks import Look
 from edged.metrics import Snapshot
@@ -29,6 +30,11 @@ class RequestError(EdgedError):
 
 class NoSuchThing(RequestError):
     """It names a pipeline or a revision that there is not."""
+
+
+def no_such_pipeline(name: str, there: Iterable[str]) -> NoSuchThing:
+    hint = suggest(name, there, "pipelines") or "there is none"
+    return NoSuchThing(f"there is no pipeline '{name}'", hint=hint)
 
 
 class Stale(RequestError):

@@ -20,6 +20,7 @@ import pytest
 
 import edged.daemon
 import edged.escalation
+import edged.instance
 import edged.recovery
 import edged.sources.unit
 import edged.supervisor
@@ -728,7 +729,7 @@ class TestFaults:
         world.source("a", 1)
         world.pipeline("front", "a")
         daemon = world.daemon()
-        for _ in range(edged.daemon.INBOX + 1):
+        for _ in range(edged.instance.INBOX + 1):
             daemon.post(Tick())
         assert "does not read its inbox" in caplog.text
 
@@ -1059,5 +1060,5 @@ def test_errors_kept_are_bounded(world: World) -> None:
     world.pipeline("front", "a")
     daemon = world.daemon()
     for i in range(300):
-        daemon._error(EdgedError(str(i)))
+        daemon.telling.error(EdgedError(str(i)))
     assert [e.message for e in daemon.errors] == [str(i) for i in range(200, 300)]

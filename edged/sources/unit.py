@@ -13,14 +13,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from edged.errors import ConfigError, EdgedError, SourceError
 from edged.frames import Frame, FrameSpec, Memory
 from edged.freshness import Watch
 from edged.interfaces import Device, EndOfStream, Source
-from edged.memory import Slots, Want
+from edged.memory import Slots
 from edged.pipeline import Pipeline
-from edged.sources.ways import Served, Way, find_ways
+from edged.sources.ways import Served, Way, Ways, find_ways, scratch
 from edged.units import Demand, Plan, Report, Unit
 
 POLL_S = 0.2  # how late a stop is noticed
@@ -69,10 +70,7 @@ class SourceUnit(Unit):
         self._device = device
         self._slot_bytes = 0
         self._planned: FrameSpec | None = None  # what the ways below are for
-        self._ways: tuple[Way, ...] = ()
-        self._bound: tuple[
-            Way, ...
-        ] = ()  # those whose memory is there: these, and some that are on their way out
+        self._ways = Ways(partial(self.allocate, keep=True), self.forget)
         self._lock = threading.Lock()  # guards the three below
         self._next: Service | None = None  # what it is to serve, not yet taken up
         self._reading = False  # its thread takes it up between two frames
@@ -101,8 +99,7 @@ class SourceUnit(Unit):
 
     def device_of(self, owner: str) -> Device:
         """Slots are where the source was given; what a way needs is with its runner."""
-        ways = (*self._ways, *self._bound)
-        return next((w.runner.device for w in ways if w.owner == owner), self._device)
+        return self._ways.device_of(owner) or self._device
 
     def stop(self) -> None:
         """As of every unit; a source that may wait long for its camera in `open` gives up."""
@@ -218,11 +215,11 @@ class SourceUnit(Unit):
         assert spec is not None
         if spec != self._planned:
             suited = {p: runners for p, runners in self.served.items() if p in self._suited}
-            self._slot_bytes, self._ways = self._largest(spec), tuple(find_ways(spec, suited))
+            self._slot_bytes, self._ways.wanted = self._largest(spec), tuple(find_ways(spec, suited))
             self._planned = spec
         memory = self._slot_memory
         slots = Slots.wants(self.slots_wanted, self._slot_bytes, memory) if memory is not None else []
-        return {self.name: slots, **_scratch(self._ways)}
+        return {self.name: slots, **scratch(self._ways.wanted)}
 
     @property
     def _slot_memory(self) -> Memory | None:
@@ -274,7 +271,7 @@ class SourceUnit(Unit):
                 if self._is_short(self._next):
                     return True
                 serving = self._change(serving, seq)
-            if len(self._bound) > len(self._ways):
+            if self._ways.some_linger:
                 self._let_ways_go()
             if not serving:
                 return False
@@ -307,22 +304,20 @@ class SourceUnit(Unit):
             service, self._next, self._owes = self._next, None, True
         assert service is not None
         new = [p for p in service.served if p not in self.served]
-        ways = tuple(w for w in service.ways if w.spec == self.spec and w.pipeline in new)
+        ways = tuple(w for w in service.ways if w.spec == self.spec)
         try:
-            if {w.pipeline for w in ways} != {
-                p for p in new if service.served[p]
-            }:  # it was opened again meanwhile
+            if len(ways) != sum(len(service.served[p]) for p in new):  # it was opened again meanwhile
                 ways = self._find_missing(service.served, new)
-            self._bind(ways)
-        except EdgedError as e:
+            self._ways.change(service.served, ways)
+        except EdgedError as e:  # though its memory was admitted; those that are served go on
             log.error("%s: %s", self.name, e)
             for pipeline in new:
                 pipeline.refused = e
-            new, ways = [], ()
+            new = []
+            self._ways.change(service.served, ())
         for pipeline in self.served:
             if pipeline not in service.served:
                 pipeline.close()
-        self._ways = (*(w for w in self._ways if w.pipeline in service.served), *ways)
         self._suited = (*(p for p in self._suited if p in service.served), *new)
         self.served = service.served
         for pipeline in new:
@@ -336,31 +331,10 @@ class SourceUnit(Unit):
             pipeline.view.check(self.name, self.spec)
         return tuple(find_ways(self.spec, {p: served[p] for p in new}, taken=self.regions.keys()))
 
-    def _bind(self, ways: tuple[Way, ...]) -> None:
-        """Give ways that are new their memory; what is bound already stays as it is."""
-        before = self._bound
-        self._bound = (*before, *ways)  # `device_of` looks there
-        try:
-            fresh = self.allocate(_scratch(ways), keep=True)
-            for way in ways:
-                way.bind(fresh.get(way.owner))
-        except BaseException:
-            for way in ways:
-                way.unbind()
-                self.forget(way.owner)
-            self._bound = before
-            raise
-        for region in fresh.values():
-            region.freeze()
-
     def _let_ways_go(self) -> None:
-        """Those of pipelines that have left, once their last frame is done; says so when none remains."""
-        for way in self._bound:
-            if way not in self._ways and way.pipeline.over:
-                way.unbind()
-                self.forget(way.owner)
-        self._bound = tuple(w for w in self._bound if w in self._ways or not w.pipeline.over)
-        if len(self._bound) == len(self._ways):
+        """Those of pipelines that have left and ended; says so when none remains."""
+        self._ways.drop_over()
+        if not self._ways.some_linger:
             self._say_served()
 
     def _say_served(self) -> None:
@@ -371,18 +345,12 @@ class SourceUnit(Unit):
     def _settle(self) -> Slots:
         """The slots, with every way bound, before the first frame. What fits from before stays as it is."""
         plan = self.plan()
-        for way in self._bound:
-            if way not in self._ways:
-                way.unbind()
-                self.forget(way.owner)
+        self._ways.drop_others()
         for owner, region in self.regions.items():
             if region.wants != tuple(plan.get(owner, ())):
                 region.close()
         fresh = self.allocate(plan)
-        for way in self._ways:
-            if way not in self._bound or way.owner in fresh:
-                way.bind(fresh.get(way.owner))
-        self._bound = self._ways
+        self._ways.bind(fresh)
         if self.slots is None or self.name in fresh:
             self.slots = Slots.of(fresh[self.name], len(plan[self.name]))
         for region in fresh.values():
@@ -440,17 +408,12 @@ class SourceUnit(Unit):
             pipeline.close("faulted" if failed else "ended")
         with ExitStack() as stack:
             stack.callback(self.free)
-            stack.callback(self._unbind_all)
+            stack.callback(self._ways.unbind_all)
             stack.callback(self._let_memory_go)
             if self.leased is not None:
                 stack.callback(self._await_leases, self.leased)
             with self._calling("close"):
                 self.source.close()
-
-    def _unbind_all(self) -> None:
-        """A runner may outlive this source."""
-        for way in self._bound:
-            way.unbind()
 
     def _await_leases(self, slots: Slots) -> None:
         while not self.stopping:  # the input is at its end; a slow model takes the time that it takes
@@ -463,7 +426,3 @@ class SourceUnit(Unit):
                 f"{self.name}: {held} frames were not given back within {LEASE_S:g} s",
                 hint="a runner hangs; see the lines about it",
             )
-
-
-def _scratch(ways: Sequence[Way]) -> dict[str, Sequence[Want]]:
-    return {w.owner: wants for w in ways if (wants := w.preprocess.wants())}
