@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
 
 from edged.daemon import Daemon
 from edged.service.notify import Facts, Notifier, status_of
@@ -13,22 +16,36 @@ STUCK_S = 8.0  # frames wait and none is done
 log = logging.getLogger(__name__)
 
 
-class Service:
-    """Made before the daemon is: MissingPackage where systemd waits for words that cannot be said. Main thread."""
+def no_reload() -> Future[Any]:
+    """Where nobody can change what runs."""
+    log.warning("asked to read the configuration again: restart edged instead")
+    done: Future[Any] = Future()
+    done.set_result(None)
+    return done
 
-    def __init__(self) -> None:
+
+class Service:
+    """Made before the daemon is: MissingPackage where systemd waits for words that cannot be said. Main thread.
+
+    `reload`: applies the configuration's file as it is now; one at a time, and what came of it is logged there.
+    """
+
+    def __init__(self, reload: Callable[[], Future[Any]] = no_reload) -> None:
         self._notifier = Notifier()
         self._progress = Progress()
+        self._reload, self._reloading = reload, Future[Any]()
+        self._reloading.set_result(None)
 
     def tick(self, daemon: Daemon) -> None:
-        if daemon.reload_asked.is_set():
+        if daemon.reload_asked.is_set() and self._reloading.done():
             daemon.reload_asked.clear()
-            log.info("asked to read the configuration again")
+            self._reloading = self._reload()
         not_ready, not_alive = ready(daemon), self._progress.stuck(time.monotonic(), daemon)
         self._notifier.tick(
             Facts(
                 not_ready,
                 not_alive,
+                reloading=not self._reloading.done(),
                 stopping=daemon.core.phase in ("draining", "over"),
                 status=not_alive or not_ready or status_of(daemon.board.healths),
             )
