@@ -1,7 +1,7 @@
 """Collect what installing edged without a network needs (scripts/wheelhouse): its wheels, and scripts and units.
 
     DIR/scripts/install …     the same as in a checkout
-    DIR/systemd  DIR/configs  DIR/README.md
+    DIR/systemd  DIR/configs  DIR/README.md  DIR/extras
     DIR/wheels/*.whl          edged, what it depends on, and pip, for one Python on one kind of machine
 
 DIR is made beside itself and then takes its place: it is whole or not there.
@@ -74,6 +74,7 @@ def collect(folder: Path, target: Target, extras: Sequence[str], cache: Path | N
         shutil.copy(ROOT / name, folder / name)
     for name in ("systemd", "configs"):
         shutil.copytree(ROOT / name, folder / name)
+    (folder / "extras").write_text(",".join(extras) + "\n")
     names = sorted({r.name for r in requirements([*extras, "systemd"])} & set(INSTEAD))
     return [f"{name}: {INSTEAD[name].how}" for name in names]
 

@@ -43,6 +43,7 @@ def test_a_jetson_gets_wheels_of_its_python_and_all_that_installs_them(
     _, download = pip.calls
     assert set(target_options("3.10", 35)) <= set(download)
     assert "pip>=24" in download
+    assert (house / "extras").read_text() == "ort\n"
     assert any(w.startswith("tomli>=") for w in download)  # of Python 3.10 only
     assert (house / "scripts/install").stat().st_mode & 0o100
     assert {p.name for p in (house / "systemd").iterdir()} >= {"edged.service", "edged.socket"}

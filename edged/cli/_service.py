@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Any
 
-from edged.cli._steered import Steered
 from edged.daemon import Daemon
 from edged.service.notify import Facts, Notifier, status_of
-from edged.steering import ConfigState
 
 
 class Service:
@@ -15,19 +15,22 @@ class Service:
 
     def __init__(self) -> None:
         self._notifier = Notifier()
-        self._reload: Future[ConfigState] | None = None
+        self._reload: Future[Any] | None = None  # on its way: one at a time
 
-    def tick(self, daemon: Daemon, steered: Steered) -> None:
-        if daemon.reload_asked.is_set():
+    def tick(self, daemon: Daemon, reload: Callable[[], Future[Any]]) -> None:
+        """`reload`: applies the configuration's file as it is now; what comes of it is told there."""
+        if self._reload is not None and self._reload.done():
+            self._reload = None
+        if daemon.reload_asked.is_set() and self._reload is None:
             daemon.reload_asked.clear()
-            self._reload = steered.reload(by="SIGHUP")  # what comes of it is an event
+            self._reload = reload()
         not_ready, not_alive = daemon.ready(), daemon.alive()
         self._notifier.tick(
             Facts(
                 not_ready,
                 not_alive,
-                reloading=self._reload is not None and not self._reload.done(),
-                stopping=steered.stopping(),
+                reloading=self._reload is not None,
+                stopping=daemon.core.phase in ("draining", "over"),
                 status=not_alive or not_ready or status_of(daemon.healths()),
             )
         )

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 import msgspec
@@ -31,6 +32,7 @@ from edged.process import threads_in_libraries
 from edged.sensors.thread import Sensors
 from edged.service.journal import journal_handler, log_event, logged_to
 from edged.service.sockets import listen_fds
+from edged.steering import ConfigState
 
 HELP = "run a configuration"
 
@@ -67,10 +69,13 @@ def _run(args: argparse.Namespace, status: StatusLine, on_event: Callable[[Event
     for warning in booted.config.warnings:
         log.warning("%s: warning: %s", args.file, warning)
 
+    def reload() -> Future[ConfigState]:
+        return steered.reload(by="SIGHUP")
+
     def tick(daemon: Daemon) -> None:
         status.tick(daemon)
         steered.tick()
-        service.tick(daemon, steered)
+        service.tick(daemon, reload)
 
     def told(event: Event) -> None:
         on_event(event)
@@ -81,7 +86,7 @@ def _run(args: argparse.Namespace, status: StatusLine, on_event: Callable[[Event
     steered = Steered(daemon, booted)
     with _served(steered, events, booted.config.control, daemon.identity, fds), sensors:
         code = daemon.run()
-        service.tick(daemon, steered)  # an end may be quicker than the next tick
+        service.tick(daemon, reload)  # an end may be quicker than the next tick
         steered.close()
     status.clear()
     _tell(daemon.snapshot(), args)

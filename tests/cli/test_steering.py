@@ -201,13 +201,10 @@ def test_waiting_ends_when_the_change_is_confirmed_or_undone(
     assert "confirmed" in out
     assert "waiting" in err
 
-    def undo() -> None:
-        api.steering.reload(by="the desk")
-
-    looks.append(undo)
+    looks.append(api.steering.undo)
     code, _, err = edged("config", "revert", "1", "--wait")
     assert code == ExitCode.REFUSED
-    assert "revision 3 was undone" in err
+    assert "revision 3 was undone: pipeline front: faulted" in err
 
 
 def test_a_snapshot_is_written(api: Served, edged: Run, tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ class FakeSteering:
         self.held: Future[ConfigState] | None = None  # set: a change does not end by itself
         self.slots = make_slots(2)
         self._states = [self._state(DATA, 1, "file")]
+        self._outcomes: dict[int, str] = {}  # of revisions that were undone
 
     def _state(
         self, data: Mapping[str, Any], revision: int, by: str, state: Any = "confirmed"
@@ -156,11 +157,13 @@ class FakeSteering:
         look.tell(msgspec.structs.replace(RESULT, frame_seq=100, captured_at=frame.captured_at_ns))
 
     def config(self) -> ConfigState:
-        return self._states[-1]
+        return next(s for s in reversed(self._states) if s.revision not in self._outcomes)
 
     def history(self) -> tuple[RevisionInfo, ...]:
         return tuple(
-            RevisionInfo(revision=s.revision, at=s.at, by=s.by, outcome=s.state)
+            RevisionInfo(
+                revision=s.revision, at=s.at, by=s.by, outcome=self._outcomes.get(s.revision, s.state)
+            )
             for s in reversed(self._states)
         )
 
@@ -184,6 +187,9 @@ class FakeSteering:
 
     def confirm(self) -> None:
         self._states[-1] = msgspec.structs.replace(self._states[-1], state="confirmed")
+
+    def undo(self) -> None:
+        self._outcomes[self.config().revision] = "undone: pipeline front: faulted"
 
     def _check(self) -> None:
         if self.refuse is not None:

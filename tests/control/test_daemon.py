@@ -25,7 +25,7 @@ def test_a_picture_of_a_running_pipeline(tmp_path: Path) -> None:
     try:
         with pytest.raises(NoSuchThing, match="no pipeline 'frnt'") as missing:
             daemon.look("frnt")
-        assert missing.value.hint == "there is: front"
+        assert missing.value.hint == "did you mean 'front'?"
         for _ in range(3):
             look = daemon.look("front")
             picture = take(look, boxes=True, patience_s=20)

@@ -73,6 +73,8 @@ def test_it_tells_from_loading_to_its_end(manager: socket.socket, tmp_path: Path
         while "READY=1" not in heard or heard.count("WATCHDOG=1") < 3:
             heard += manager.recv(4096).decode().splitlines()
         child.send_signal(signal.SIGHUP)  # at no terminal: to reload, not to end
+        while "RELOADING=1" not in heard:
+            heard += manager.recv(4096).decode().splitlines()
         child.send_signal(signal.SIGTERM)
         while "STOPPING=1" not in heard:
             heard += manager.recv(4096).decode().splitlines()
@@ -81,7 +83,11 @@ def test_it_tells_from_loading_to_its_end(manager: socket.socket, tmp_path: Path
         child.kill()
         child.communicate()
     assert heard[0].startswith("EXTEND_TIMEOUT_USEC=")
-    assert heard.count("READY=1") == 1
+    assert [line for line in heard if line in ("READY=1", "RELOADING=1")] == [
+        "READY=1",
+        "RELOADING=1",
+        "READY=1",
+    ]
     assert "STATUS=1 of 1 pipelines running" in heard
 
 

@@ -46,3 +46,13 @@ def without_dependencies(house: Path, folder: Path) -> Path:
     for wheel in [*(house / "wheels").glob("edged-*"), *(house / "wheels").glob("pip-*")]:
         shutil.copy(wheel, small / "wheels")
     return small
+
+
+def packed(layer: Path, folder: Path) -> Path:
+    """What scripts/install changed in a container, for another machine of the same image: unpack it at /."""
+    archive = folder / "installed.tar"
+    subprocess.run(
+        ["tar", "-cf", archive, "-C", layer, "etc", "opt", "usr/local", "var/lib/edged", "var/cache/edged"],
+        check=True,
+    )
+    return archive

@@ -51,15 +51,18 @@ def run_in_container(
     carry: Sequence[Path] = (),
     layers: Sequence[Path] = (),
     keep: Path | None = None,
+    bare: bool = True,
     **environment: str,
 ) -> Any:
     """The same with systemd-nspawn, on top of what earlier runs kept in `layers`; keep this run's changes in `keep`.
 
-    The tree's own Python packages are away: what runs there has what was installed there. Skips without root.
+    `bare`: the tree's own Python packages are away: what runs there has what was installed there. Skips without root.
     """
     if os.getuid() != 0:
         pytest.skip("containers need root: run scripts/test --system as root")
-    command = [str(HERE / "run-container"), "-b", str(CONTAINER_S), "-e", _packages()]
+    command = [str(HERE / "run-container"), "-b", str(CONTAINER_S)]
+    if bare:
+        command += ["-e", _packages()]
     for layer in layers:
         command += ["-l", str(layer)]
     if keep is not None:
