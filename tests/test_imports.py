@@ -61,6 +61,7 @@ LAYERS = (
     ("edged.results",),
     (
         "edged.units",
+        "edged.looks",
         "edged.pipeline",
         "edged.tickets",
         "edged.runner",
