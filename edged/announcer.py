@@ -12,13 +12,16 @@ from edged.pipeline import Offer
 
 
 class Announcer:
-    """Used by the main thread. `on_event` sees each event, too."""
+    """Used by the main thread. `offers`: of all sinks; others may be put in their place.
+
+    `on_event` sees each event, too.
+    """
 
     def __init__(
         self, identity: Identity, offers: Iterable[Offer], on_event: Callable[[Event], None] | None
     ) -> None:
         self._identity = identity
-        self._offers = tuple(offers)
+        self.offers = tuple(offers)
         self._on_event = on_event
         self._states: dict[str, str] = {}
         self._seq = 0
@@ -37,11 +40,17 @@ class Announcer:
             reason=reason,
         )
         self._states[unit] = state
-        self._publish("event", event, self._seq)
+        self._publish("event", event, self._seq, self.offers)
         if self._on_event is not None:
             self._on_event(event)
 
-    def state(self, state: Literal["online", "offline"], healths: Mapping[str, Health]) -> None:
+    def state(
+        self,
+        state: Literal["online", "offline"],
+        healths: Mapping[str, Health],
+        offers: Iterable[Offer] | None = None,
+    ) -> None:
+        """`offers`: only to these."""
         now = time.time_ns()
         body = State(
             device=self._identity.device,
@@ -50,10 +59,10 @@ class Announcer:
             at=now,
             pipelines={name: PipelineState(h.state, h.reason) for name, h in healths.items()},
         )
-        self._publish("state", body, now)
+        self._publish("state", body, now, self.offers if offers is None else offers)
 
-    def _publish(self, cls: MessageClass, body: Event | State, seq: int) -> None:
+    def _publish(self, cls: MessageClass, body: Event | State, seq: int, offers: Iterable[Offer]) -> None:
         where = topic(self._identity.device, cls)
         message = Message(where, cls, (self._identity.session_id, "daemon", seq), body)
-        for offer in self._offers:
+        for offer in offers:
             offer(message)

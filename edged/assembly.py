@@ -1,33 +1,40 @@
-"""From a configuration to its parts: sinks, pipelines, runners, sources. No thread starts, nothing is opened."""
+"""From a configuration to its parts: sinks, pipelines, runners, sources. No thread starts, nothing is opened.
+
+At boot everything is built; of a change only what is different, and the rest is what runs already.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
-from msgspec.structs import replace
+import msgspec
 
 from edged import registry
+from edged.changes import Difference, difference
 from edged.config.schema import Backend, Config, ModelConfig
+from edged.config.words import join
 from edged.engines.choose import make_engine
-from edged.errors import EdgedError, ModelError
+from edged.errors import ConfigError, EdgedError, ModelError, Problem
 from edged.framesets import SyncGroup
 from edged.interfaces import Device, Engine, Sink, Source, Stream
 from edged.mailbox import Bell
 from edged.messages import Identity, ModelId
 from edged.models.model import Model
 from edged.models.plans import PlanStore
-from edged.models.state import plan_store
 from edged.parsers.base import Parser
+from edged.parts import Parts
 from edged.pipeline import Pipeline
 from edged.runner import Runner
 from edged.sinks.worker import SinkWorker
 from edged.sources.unit import SourceUnit
-from edged.supervisor import Kind
+from edged.sources.ways import Served
 from edged.units import Report
 
 Post = Callable[[Report], None]
+T = TypeVar("T")
 
 
 def _make_source(name: str, entry: Backend) -> Source:
@@ -68,119 +75,198 @@ class Makers:
 REGISTERED = Makers()
 
 
-class Assembly:
-    """The parts by name. Units of models and sources are keyed by their units' names ("model yolox#0", "source front").
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """What all parts of a run share. `devices`: by the number of the GPU that models name.
 
-    `models`: what config.models loaded to. `devices`: by the number of the GPU that
-    models name. `frames`: how many frames each pipeline gives out at most.
+    `frames`: how many frames each pipeline gives out at most.
     """
+
+    identity: Identity
+    devices: Mapping[int, Device]
+    post: Post
+    plans: PlanStore
+    frames: int | None = None
+    makers: Makers = REGISTERED
+
+    def all(self, config: Config, models: Mapping[str, Model]) -> Parts:
+        """Everything; `models`: what config.models loaded to."""
+        nothing = msgspec.structs.replace(
+            config, models={}, sources={}, sinks={}, pipelines={}, sync_groups={}
+        )
+        return self.changed(Parts(nothing), config, models, difference(nothing, config, {}, models), 0)
+
+    def changed(
+        self, old: Parts, config: Config, models: Mapping[str, Model], what: Difference, era: int
+    ) -> Parts:
+        """What is to run after a change: parts of `old`, and new ones, which report under `era`."""
+        return _Assembly(self, old, config, models, what, era).parts()
+
+    def device(self, config: Config, model: str) -> Device:
+        """ConfigError for a GPU that was not in use when edged started."""
+        gpu = config.models[model].gpu
+        for device in self.devices.values() if gpu not in self.devices else ():
+            if device.name == "cpu":
+                return device
+        if gpu not in self.devices:
+            path = join(join("models", model), "gpu")
+            message = f"GPU {gpu} was not in use when edged started"
+            raise ConfigError(config.file, [Problem(path, message, "restart edged with this file")])
+        return self.devices[gpu]
+
+
+class _Assembly:
+    """One building of parts; see Builder.changed."""
 
     def __init__(
         self,
+        builder: Builder,
+        old: Parts,
         config: Config,
         models: Mapping[str, Model],
-        identity: Identity,
-        devices: Mapping[int, Device],
-        post: Post,
-        *,
-        frames: int | None,
-        makers: Makers,
+        what: Difference,
+        era: int,
     ) -> None:
-        self._config, self._models, self._identity, self._devices = config, models, identity, devices
-        self._post, self._frames, self._makers = post, frames, makers
-        self._plans = plan_store(config.runtime.state_dir)
-        self._bells = {name: Bell() for name in config.models}
-        self.kinds: dict[str, Kind] = {}  # of every unit and pipeline
-        self.sinks = {name: self._sink(name, entry) for name, entry in config.sinks.items()}
-        used = {p.source for p in config.pipelines.values()}
-        sources = {n: makers.source(n, entry) for n, entry in config.sources.items() if n in used}
-        self.sync_groups = {n: self._sync_group(n) for n in config.sync_groups}
-        self.pipelines = {n: self._pipeline(n, sources[p.source].live) for n, p in config.pipelines.items()}
-        self._entries = {n: self._settled(n, entry, sources) for n, entry in config.models.items()}
-        self.runners = {r.name: r for name in config.models for r in self._instances(name)}
-        self.sources = {s.name: s for s in (self._source(n, s) for n, s in sources.items())}
-        self.backoffs = {n: b for n, s in self.sources.items() if (b := s.source.backoff) is not None}
-        self.kinds.update({n: "camera" if n in self.backoffs else "source" for n in self.sources})
-        self.kinds.update(dict.fromkeys(self.runners, "runner"))
-        self.kinds.update({f"pipeline {n}": "pipeline" for n in self.pipelines})
-        # the units that each pipeline stands on, its source first
-        self.needs = {
-            n: (f"source {p.config.source}", *(r.name for r in self._runners_of(p)))
-            for n, p in self.pipelines.items()
+        self._builder, self._old, self._config, self._models, self._what = builder, old, config, models, what
+        post = builder.post
+        self._post: Post = post if era == 0 else lambda r: post(replace(r, era=era))
+
+    def parts(self) -> Parts:
+        c, old, what = self._config, self._old, self._what
+        sinks = self._kept(c.sinks, old.sinks, what.sinks.start, self._sink)
+        sources = self._sources()
+        live = {n: s.live for n, s in sources.items()}
+        groups = self._kept(c.sync_groups, old.sync_groups, what.sync_groups.start, self._sync_group)
+        bells = {
+            n: Bell() if n in what.models.start else self._bell(n)
+            for n in {p.model for p in c.pipelines.values()}
         }
 
-    def _sink(self, name: str, entry: Backend) -> SinkWorker:
-        unit = f"sink {name}"
-        sink = self._makers.sink(name, entry, self._identity)
-        self.kinds[unit] = "remote-sink" if getattr(sink, "REMOTE", False) else "sink"
+        def pipeline(name: str) -> Pipeline:
+            p = c.pipelines[name]
+            return self._pipeline(name, live[p.source], sinks, groups, bells[p.model])
+
+        pipelines = self._kept(c.pipelines, old.pipelines, what.pipelines.start, pipeline)
+        runners = self._runners(pipelines, live, bells)
+        served = {
+            f"source {n}": {
+                p: [r for r in runners.values() if r.model == c.pipelines[p.name].model]
+                for p in pipelines.values()
+                if c.pipelines[p.name].source == n
+            }
+            for n in sources
+        }
+        slots = {f"source {n}": _slots(s, served[f"source {n}"]) for n, s in sources.items()}
+        units = {
+            n: old.sources[n]
+            if n in old.sources and old.sources[n].source is source
+            else self._unit(n, source, served[n], slots[n])
+            for n, source in ((f"source {n}", s) for n, s in sources.items())
+        }
+        return Parts(c, self._models, sinks, groups, pipelines, runners, units, served, slots)
+
+    def _kept(
+        self, names: Mapping[str, object], old: Mapping[str, T], new: Sequence[str], make: Callable[[str], T]
+    ) -> dict[str, T]:
+        return {n: make(n) if n in new else old[n] for n in names}
+
+    def _sink(self, name: str) -> SinkWorker:
+        entry, unit = self._config.sinks[name], f"sink {name}"
+        sink = self._builder.makers.sink(name, entry, self._builder.identity)
 
         def report(_: str, state: str, error: EdgedError | None) -> None:
             self._post(Report(unit, "faulted" if state == "faulted" else "running", error))
 
-        return SinkWorker(name, sink, entry.deliver, report)
+        return SinkWorker(name, sink, entry.deliver, report, before=self._old.sinks.get(name))
+
+    def _sources(self) -> dict[str, Source]:
+        """By their names in the configuration; those that no pipeline uses are not made."""
+        c, made = self._config, {}
+        used = {p.source for p in c.pipelines.values()}
+        for name, entry in c.sources.items():
+            if name in self._what.sources.start:
+                made[name] = self._builder.makers.source(name, entry)
+            elif name in used:
+                made[name] = self._old.sources[f"source {name}"].source
+        return made
 
     def _sync_group(self, name: str) -> SyncGroup:
         members = [n for n, p in self._config.pipelines.items() if p.sync_group == name]
-        return SyncGroup(name, self._config.sync_groups[name].tolerance_ms, members)
+        before = self._old.sync_groups.get(name)
+        return SyncGroup(name, self._config.sync_groups[name].tolerance_ms, members, before)
 
-    def _pipeline(self, name: str, live: bool) -> Pipeline:
+    def _pipeline(
+        self,
+        name: str,
+        live: bool,
+        sinks: Mapping[str, SinkWorker],
+        groups: Mapping[str, SyncGroup],
+        bell: Bell,
+    ) -> Pipeline:
         entry = self._config.pipelines[name]
         model = self._models[entry.model]
         return Pipeline(
             name,
             entry,
-            self._identity,
+            self._builder.identity,
             ModelId(model.name, model.version, model.sha256),
             model.output.labels,
-            [self.sinks[s].offer for s in entry.sinks],
-            self._bells[entry.model],
+            [sinks[s].offer for s in entry.sinks],
+            bell,
             self._post,
             live=live,
-            limit=self._frames,
-            sync=None if entry.sync_group is None else self.sync_groups[entry.sync_group],
+            limit=self._builder.frames,
+            sync=None if entry.sync_group is None else groups[entry.sync_group],
+            after=self._old.pipelines.get(name),
         )
 
-    def _settled(self, name: str, entry: ModelConfig, sources: Mapping[str, Source]) -> ModelConfig:
-        """With in_flight decided: where no source is live, no frame grows old by waiting on the device."""
-        if entry.in_flight is not None:
-            return entry
-        live = any(sources[p.source].live for p in self._config.pipelines.values() if p.model == name)
-        return replace(entry, in_flight=1 if live else 2)
+    def _bell(self, model: str) -> Bell:
+        return next(r.bell for r in self._old.runners.values() if r.model == model)
 
-    def _runners_of(self, pipeline: Pipeline) -> list[Runner]:
-        return [r for r in self.runners.values() if r.model == pipeline.config.model]
+    def _runners(
+        self, pipelines: Mapping[str, Pipeline], live: Mapping[str, bool], bells: Mapping[str, Bell]
+    ) -> dict[str, Runner]:
+        """Of the models that some pipeline uses."""
+        runners: dict[str, Runner] = {}
+        for name in self._config.models:
+            users = [p for p in pipelines.values() if self._config.pipelines[p.name].model == name]
+            if name in self._what.models.start:
+                runners.update((r.name, r) for r in self._instances(name, users, live, bells[name]))
+            else:
+                runners.update((n, r) for n, r in self._old.runners.items() if r.model == name and users)
+        return runners
 
-    def _source(self, name: str, source: Source) -> SourceUnit:
-        runners = {p: self._runners_of(p) for p in self.pipelines.values() if p.config.source == name}
-        models = [self._entries[p.config.model] for p in runners]
-        # one is being filled, a camera's driver holds extra ones; each pipeline has one in its mailbox and some
-        # on the device
-        slots = (
-            1 + getattr(source, "extra_slots", 0) + sum(1 + (m.in_flight or 1) * m.instances for m in models)
-        )
-        # every GPU sees the slots: they are pinned host memory
-        device = self._devices[models[0].gpu]
-        return SourceUnit(f"source {name}", source, device, runners, slots, self._post)
-
-    def _instances(self, name: str) -> list[Runner]:
-        """The runners of a model; none when no pipeline uses it."""
-        entry, model = self._entries[name], self._models[name]
-        pipelines = [p for p in self.pipelines.values() if p.config.model == name]
-        if not pipelines:
-            return []
-        return [
-            Runner(
+    def _instances(
+        self, name: str, users: Sequence[Pipeline], live: Mapping[str, bool], bell: Bell
+    ) -> Iterator[Runner]:
+        entry, model, builder = self._config.models[name], self._models[name], self._builder
+        if entry.in_flight is None:  # where no source is live, no frame grows old by waiting on the device
+            alive = any(live[p.config.source] for p in users)
+            entry = msgspec.structs.replace(entry, in_flight=1 if alive else 2)
+        for i in range(entry.instances):
+            yield Runner(
                 f"model {name}#{i}" if entry.instances > 1 else f"model {name}",
                 name,
-                self._devices[entry.gpu],
-                lambda device, stream: self._makers.engine(model, entry, device, stream, self._plans),
-                partial(self._makers.parser, model),
+                builder.device(self._config, name),
+                lambda device, stream: builder.makers.engine(model, entry, device, stream, builder.plans),
+                partial(builder.makers.parser, model),
                 model.input,
-                pipelines,
-                self._bells[name],
+                users,
+                bell,
                 self._post,
                 in_flight=entry.in_flight or 1,
                 priority=entry.priority,
             )
-            for i in range(entry.instances)
-        ]
+
+    def _unit(self, name: str, source: Source, served: Served, slots: int) -> SourceUnit:
+        # every GPU sees the slots: they are pinned host memory
+        device = self._builder.device(self._config, next(iter(served)).config.model)
+        return SourceUnit(name, source, device, served, slots, self._post)
+
+
+def _slots(source: Source, served: Served) -> int:
+    """One is being filled, a camera's driver holds extra ones; each pipeline has one in its mailbox and some on the
+    device.
+    """
+    extra: int = getattr(source, "extra_slots", 0)
+    return 1 + extra + sum(1 + sum(r.in_flight for r in runners) for runners in served.values())

@@ -28,9 +28,10 @@ def _told(h: Health) -> tuple[str, str]:
 
 
 class Board:
-    """Used by the main thread. `needs`: of each pipeline, the units that it stands on, its source first.
+    """Used by the main thread; any may read `healths`, which is replaced and never changed.
 
-    `limited(unit)`: why it works, but not as asked, also of "pipeline NAME"; "": it does, or has no such thing.
+    `needs`: of each pipeline, the units that it stands on, its source first. `limited(unit)`: why it works, but not as
+    asked, also of "pipeline NAME"; "": it does, or has no such thing.
     """
 
     def __init__(
@@ -42,11 +43,26 @@ class Board:
         self._pipelines = pipelines
         self._needs = needs
         self._limited = limited
-        self.healths: dict[str, Health] = dict.fromkeys(pipelines, Health())
+        self.healths: Mapping[str, Health] = dict.fromkeys(pipelines, Health())
+
+    def swap(
+        self, now: float, pipelines: Mapping[str, Pipeline], needs: Mapping[str, Sequence[str]]
+    ) -> list[Change]:
+        """Others run from now on. A pipeline that is another than before begins anew; returns those."""
+        anew = Health("starting", "configured anew", now)
+        healths, changes = {}, []
+        for name, pipeline in pipelines.items():
+            was = self.healths.get(name)
+            same = was is not None and pipeline is self._pipelines.get(name)
+            healths[name] = was if was is not None and same else anew
+            if was is not None and not same:
+                changes.append(Change(name, was, anew))
+        self._pipelines, self._needs, self.healths = pipelines, needs, healths
+        return changes
 
     def look(self, now: float, core: Core) -> list[Change]:
         """Step every pipeline's health; `now` is CLOCK_MONOTONIC in seconds. Returns the changes that are news."""
-        changes = []
+        changes, healths = [], dict(self.healths)
         for name, was in self.healths.items():
             phase = core.phases[f"pipeline {name}"]
             if was.state in ("stopped", "faulted") and phase in ("ended", "faulted"):
@@ -56,9 +72,10 @@ class Board:
             silent_s = FIRST_GAP_S if gap_s is None else max(patience.silent_s, SILENT_GAPS * gap_s)
             patience = replace(patience, silent_s=round(silent_s, 1))
             health = step(was, now, self._observe(name, phase, pipeline, core), patience)
-            self.healths[name] = health
+            healths[name] = health
             if _told(health) != _told(was):
                 changes.append(Change(name, was, health))
+        self.healths = healths
         return changes
 
     def _observe(self, name: str, phase: str, pipeline: Pipeline, core: Core) -> Observation:
@@ -70,9 +87,11 @@ class Board:
             faults.insert(0, units[0])
         last, refused = pipeline.last_result, pipeline.refused
         opening = [u for u in units if core.phases[u] == "starting"]
+        faults += [u for u in units[1:] if u not in faults and (r := core.recoveries.get(u)) and r.down]
         return Observation(
             stopped="no frame comes any more" if phase == "ended" else "",
-            looping="" if source is None else source.looping,
+            paused=pipeline.lineage.paused,
+            looping=next((r.looping for u in units if (r := core.recoveries.get(u)) and r.looping), ""),
             fault=core.reasons[faults[0]] if faults else refused.message if refused is not None else "",
             waiting=f"{opening[0]} is not open yet" if opening else "",
             result_s=None if last is None else last[0] / 1e9,

@@ -1,268 +1,126 @@
-"""Changes of the configuration, one after the other: checked, kept, run, and confirmed or undone.
+"""What is different between two configurations: which parts a change starts and stops. Pure.
 
-    begin: check ──► keep as trial ──► Runtime.change ──► look: trial.judge ──► confirmed
-                 │               │                │              └────────────► undone: changed back
-                 └───────────────┴── refused ─────┘
-
-A refusal leaves all as it was. If the process ends at any moment, the next start runs what was confirmed last
-(config/boot.py). One thread calls all of this: the desk's (desk.py).
+Equal entries are the same part, and it goes on undisturbed. A part that stands on another that is replaced is replaced
+with it: a pipeline with its source, model or sync group. Where only its sinks are others, a pipeline stays.
 """
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TypeVar
 
 import msgspec
 
-from edged.config.boot import Boot
-from edged.config.ledger import FILE, Entry, Ledger
-from edged.config.load import MAX_BYTES, base_of, from_data, parse, read
-from edged.config.machine import inspect_machine
-from edged.config.patch import canonical, diff, etag, plain, restore
-from edged.config.schema import Config
-from edged.errors import ConfigError, EdgedError, ExitCode, Problem
-from edged.health import Health
+from edged.config.schema import Config, PipelineConfig
+from edged.config.words import join
+from edged.errors import ConfigError, Problem
 from edged.models.model import Model
-from edged.steering import Busy, NoSuchThing, Stale
-from edged.trial import Trial, judge
 
-LOOK_S = 0.1  # between two looks at a trial
-CHANGE_S = 600.0  # a change that takes longer hangs: a large engine loads in a minute or two
-MOST_SHOWN = 8  # differences in a line of the log
-LABEL = "the new configuration"
-
-log = logging.getLogger(__name__)
-
-
-class Runtime(Protocol):
-    """What is asked of the daemon. Any thread."""
-
-    def change(self, config: Config, models: Mapping[str, Model]) -> Future[tuple[str, ...]]:
-        """Run this from now on. The pipelines that were added or replaced; an EdgedError: all is as it was."""
-        ...
-
-    def healths(self) -> Mapping[str, Health]:
-        """Of each pipeline; `since_s` is CLOCK_MONOTONIC."""
-        ...
-
-    def event(self, state: str, reason: str) -> None:
-        """News of the unit "configuration"."""
-        ...
-
-    def stop(self, why: str, code: ExitCode) -> None:
-        """End the process with this status, so that it is started again with what was confirmed."""
-        ...
-
-
-class Ended(Exception):
-    """The desk is closed while a change is under way: the next start settles it."""
-
-
-class Lost(Exception):
-    """What runs is not known any more: only a new process gets over that."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """A configuration that can be run, in all its forms."""
+class Delta:
+    """Names of one kind of part. What is replaced is in both."""
 
-    config: Config
-    data: Mapping[str, Any]
-    models: Mapping[str, Model]
+    start: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is to run. grew_from: the sha256 of the file, where it is the file. label: who it is in errors."""
-
-    data: dict[str, Any]
-    by: str
-    grew_from: str | None = None
-    label: str = LABEL
-
-
-@dataclass(frozen=True, slots=True)
-class Public:
-    """What other threads see, replaced as a whole. `data`, `touched`: of the trial, or else the current revision."""
-
-    ledger: Ledger
-    data: Mapping[str, Any]
-    touched: tuple[str, ...] = ()
-    trial: Trial | None = None
-
-
-class Changes:
-    """`pause(s)` waits, and says whether the desk is to end. `public` may be read by any thread."""
-
-    def __init__(
-        self,
-        runtime: Runtime,
-        booted: Boot,
-        models: Mapping[str, Model],
-        clock: Callable[[], float],
-        pause: Callable[[float], bool],
-    ) -> None:
-        self._runtime, self._clock, self._pause = runtime, clock, pause
-        self._file, self._revisions = booted.file, booted.revisions
-        self._confirmed = Running(booted.config, booted.data, models)
-        self._candidate: Running | None = None
-        self.public = Public(self._ledger, booted.data)
+    @staticmethod
+    def between(old: Mapping[str, T], new: Mapping[str, T], replaced: Collection[str] = ()) -> Delta:
+        """`replaced`: names that are not the same part even where their entries are equal."""
+        same = {n for n, entry in new.items() if n in old and old[n] == entry and n not in replaced}
+        return Delta(tuple(n for n in new if n not in same), tuple(n for n in old if n not in same))
 
     @property
-    def _ledger(self) -> Ledger:
-        ledger = self._revisions.ledger
-        assert ledger is not None, "config.boot.boot() made these revisions"
-        return ledger
-
-    # What may be wanted.
-
-    def edited(self, data: Mapping[str, Any], by: str) -> Wanted:
-        """Data from outside; what still is as it was shown keeps its secrets."""
-        whole = restore(plain(data, LABEL), self._confirmed.data)
-        if len(canonical(whole)) > MAX_BYTES:
-            raise ConfigError(
-                LABEL, [Problem("", f"is larger than {MAX_BYTES >> 20} MiB", "leave things out")]
-            )
-        return Wanted(whole, by)
-
-    def earlier(self, revision: int | None, by: str) -> Wanted:
-        entry = self._ledger.before if revision is None else self._ledger.entry(revision)
-        if entry is None:
-            what = "revision before the current one" if revision is None else f"revision {revision}"
-            raise NoSuchThing(f"there is no {what}", hint="look at the history: the last 32 are kept")
-        return Wanted(self._revisions.data(entry.number), f"revert to {entry.number}, {by}")
-
-    def file_now(self, by: str) -> Wanted:
-        text = read(self._file)
-        data = plain(parse(text.text, self._file), self._file)
-        return Wanted(data, f"{FILE}, {by}", text.sha256, self._file)
-
-    # What comes of it.
-
-    def begin(self, wanted: Callable[[], Wanted], base: str | None) -> None:
-        """Run it, as a trial that is to be looked at if `public.trial` is set after. EdgedError: refused.
-
-        base: the etag that it was made from, if it matters.
-        """
-        current = self._ledger.now
-        if base is not None and base != current.etag:
-            message = (
-                f"it was made for another revision: now it is revision {current.number}, etag {current.etag}"
-            )
-            raise Stale(message, hint="get the configuration again, and repeat the change on that")
-        want = wanted()
-        tag = etag(want.data)
-        if tag == current.etag:
-            if want.grew_from not in (None, current.grew_from):
-                self._revisions.regrow(str(want.grew_from))
-                self._show(self._confirmed.data, self.public.touched)
-            log.info("%s is the same as revision %d: nothing changes", want.label, current.number)
-            return
-        candidate = self._checked(want)
-        entry = Entry(
-            number=self._ledger.next,
-            at=time.time_ns(),
-            by=want.by,
-            etag=tag,
-            grew_from=want.grew_from or current.grew_from,
-        )
-        self._revisions.stage(entry, want.data, must_last=want.grew_from is None)
-        self._try(candidate, entry.number)
-
-    def _checked(self, want: Wanted) -> Running:
-        """All that can be known beforehand."""
-        config = from_data(want.data, file=want.label, base=base_of(self._file))
-        found = inspect_machine(config)
-        if found.problems:
-            raise ConfigError(want.label, found.problems)
-        for warning in (*config.warnings, *found.warnings):
-            log.warning("%s: warning: %s", want.label, warning)
-        return Running(msgspec.structs.replace(config, file=self._file), want.data, found.models)
-
-    def _try(self, candidate: Running, number: int) -> None:
-        changes = [str(c) for c in diff(self._confirmed.data, candidate.data)]
-        more = [f"{len(changes) - MOST_SHOWN} more"] if len(changes) > MOST_SHOWN else []
-        log.info("revision %d: %s", number, "; ".join([*changes[:MOST_SHOWN], *more]))
-        before = dict(self._runtime.healths())
-        try:
-            touched = self._run(candidate)
-        except EdgedError as e:
-            self._revisions.discard(f"refused: {one_line(e)}")
-            self._show(self._confirmed.data, self.public.touched)
-            raise
-        confirm_s = candidate.config.control.confirm_s
-        self._candidate = candidate
-        self._show(candidate.data, touched, Trial(touched, self._clock(), confirm_s, before))
-        if touched:
-            which = f"revision {number} runs and touches {', '.join(touched)}"
-            self.say("trial", f"{which}: confirmed within {confirm_s:g} s, or undone")
-        elif (undone := self.look()) is not None:
-            raise undone
-
-    def _run(self, wanted: Running) -> tuple[str, ...]:
-        done = self._runtime.change(wanted.config, wanted.models)
-        deadline = self._clock() + CHANGE_S
-        while not done.done():
-            if self._pause(LOOK_S):
-                raise Ended
-            if self._clock() > deadline:
-                raise Lost(f"a change was not made within {CHANGE_S:g} s, and not refused")
-        if done.cancelled():
-            raise Busy("the daemon has not made the change", hint="try again")
-        return done.result()
-
-    def look(self) -> EdgedError | None:
-        """Judge the trial as it is now. When it is settled, `public.trial` is None. Why it was undone, if it was."""
-        trial, candidate = self.public.trial, self._candidate
-        assert trial is not None and candidate is not None, "there is no trial"  # noqa: PT018
-        verdict, why = judge(trial, self._clock(), self._runtime.healths())
-        undone = EdgedError(why) if verdict == "undo" else None
-        if verdict == "confirm":
-            try:
-                self._revisions.confirm()
-            except EdgedError as e:  # what could not last must not go on: the next start would not know it
-                undone = e
-            else:
-                self._settle(candidate, trial.touched)
-                self.say("confirmed", f"revision {self._ledger.current}{why and ', though '}{why}")
-        if undone is not None:
-            self._undo(one_line(undone))
-        return undone
-
-    def _undo(self, why: str) -> None:
-        number = self._ledger.trial
-        self._revisions.discard(f"undone: {why}")  # first, so that the next start knows why
-        self.say("undone", f"revision {number}: {why}; back to {self._ledger.current}", logging.WARNING)
-        try:
-            touched = self._run(self._confirmed)
-        except Ended:
-            raise
-        except Exception as e:
-            what = f"revision {number} could not be undone: {one_line(e)}; a new process is to run revision"
-            self.say("faulted", f"{what} {self._ledger.current}", logging.ERROR)
-            code = e.exit_code if isinstance(e, EdgedError) else ExitCode.INTERNAL
-            self._runtime.stop("a change could not be undone", code)
-            raise Ended from e
-        self._settle(self._confirmed, touched)
-
-    def _settle(self, running: Running, touched: tuple[str, ...]) -> None:
-        self._confirmed, self._candidate = running, None
-        self._show(running.data, touched)
-
-    def _show(self, data: Mapping[str, Any], touched: tuple[str, ...], trial: Trial | None = None) -> None:
-        self.public = Public(self._ledger, data, touched, trial)
-
-    def say(self, state: str, reason: str, level: int = logging.INFO) -> None:
-        """To those who listen to events, and to the log."""
-        log.log(level, "configuration: %s: %s", state, reason)
-        self._runtime.event(state, reason)
+    def names(self) -> frozenset[str]:
+        return frozenset(self.start + self.stop)
 
 
-def one_line(e: BaseException) -> str:
-    """An error as the reason of an event; without the remedy, which is for who asked."""
-    return "; ".join((e.message if isinstance(e, EdgedError) else str(e) or repr(e)).splitlines())
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Sources and models are those that some pipeline uses; the others have no part."""
+
+    sinks: Delta = Delta()
+    sync_groups: Delta = Delta()
+    models: Delta = Delta()
+    sources: Delta = Delta()
+    pipelines: Delta = Delta()
+
+
+def difference(
+    old: Config,
+    new: Config,
+    old_models: Mapping[str, Model],
+    new_models: Mapping[str, Model],
+    *,
+    restart: Collection[str] = (),
+    over: Collection[str] = (),
+) -> Difference:
+    """What is to start and stop. `restart`: sources to be replaced as they are. `over`: sources that have ended; one is
+    replaced when a pipeline of it is.
+
+    ConfigError for what cannot change while running.
+    """
+    _check_fixed(old, new)
+    sinks = Delta.between(old.sinks, new.sinks)
+    groups = Delta.between(_groups(old), _groups(new))
+    models = Delta.between(_used_models(old, old_models), _used_models(new, new_models))
+    sources = Delta.between(_used_sources(old), _used_sources(new), restart)
+    pipelines = _pipelines(old, new, groups, models, sources)
+    revived = {new.pipelines[n].source for n in pipelines.start} & {*over}
+    if revived - sources.names:
+        sources = Delta.between(_used_sources(old), _used_sources(new), {*restart, *revived})
+        pipelines = _pipelines(old, new, groups, models, sources)
+    return Difference(sinks, groups, models, sources, pipelines)
+
+
+def _pipelines(old: Config, new: Config, groups: Delta, models: Delta, sources: Delta) -> Delta:
+    def stands_on_new(p: PipelineConfig) -> bool:
+        return p.source in sources.start or p.model in models.start or p.sync_group in groups.start
+
+    replaced = {n for n, p in new.pipelines.items() if stands_on_new(p)}
+    return Delta.between(_without_sinks(old), _without_sinks(new), replaced)
+
+
+def _without_sinks(c: Config) -> dict[str, PipelineConfig]:
+    return {n: msgspec.structs.replace(p, sinks=()) for n, p in c.pipelines.items()}
+
+
+def _used_sources(c: Config) -> dict[str, object]:
+    used = {p.source for p in c.pipelines.values()}
+    return {n: entry for n, entry in c.sources.items() if n in used}
+
+
+def _used_models(c: Config, models: Mapping[str, Model]) -> dict[str, object]:
+    """With what their directories hold: a model whose file or model.toml is another is another model."""
+    used = {p.model for p in c.pipelines.values()}
+    return {n: (entry, models[n]) for n, entry in c.models.items() if n in used}
+
+
+def _groups(c: Config) -> dict[str, object]:
+    """With the pipelines whose results make a set complete."""
+    return {
+        n: (entry, sorted(p for p, pipeline in c.pipelines.items() if pipeline.sync_group == n))
+        for n, entry in c.sync_groups.items()
+    }
+
+
+_FIXED = ("device", "runtime", "control")
+
+
+def _check_fixed(old: Config, new: Config) -> None:
+    problems = list(_fixed_problems(old, new))
+    if problems:
+        raise ConfigError(new.file, problems)
+
+
+def _fixed_problems(old: Config, new: Config) -> Iterator[Problem]:
+    for section in _FIXED:
+        before, after = getattr(old, section), getattr(new, section)
+        for key in before.__struct_fields__:
+            if getattr(before, key) != getattr(after, key):
+                yield Problem(
+                    join(section, key), "cannot be changed while edged runs", "restart edged with this file"
+                )

@@ -1,6 +1,6 @@
 """The desk: where changes of the configuration are handed in, one at a time, and what is said of them.
 
-    any thread: apply, revert, reload ──► one job ──► the desk's thread: changes.py
+    any thread: apply, revert, reload ──► one job ──► the desk's thread: rollout.py
 
 The desk never waits for more than one job: while one is applied or tried, all others are Busy.
 """
@@ -17,12 +17,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from edged.changes import LOOK_S, Changes, Ended, Runtime, Wanted, one_line
 from edged.config.boot import Boot
 from edged.config.load import base_of, read
 from edged.config.patch import redact
 from edged.errors import ConfigError, EdgedError, ExitCode
 from edged.models.model import Model
+from edged.rollout import LOOK_S, Ended, Rollout, Runtime, Wanted, one_line
 from edged.steering import Busy, ConfigState, RevisionInfo
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Desk:
     ) -> None:
         self._closing = threading.Event()
         self._pause = pause or self._closing.wait
-        self._changes = Changes(runtime, booted, models, clock, self._pause)
+        self._rollout = Rollout(runtime, booted, models, clock, self._pause)
         self._runtime, self._booted, self._clock = runtime, booted, clock
         self._jobs: queue.Queue[_Job | None] = queue.Queue()  # at most one job, and the end
         self._lock = threading.Lock()
@@ -67,7 +67,7 @@ class Desk:
     def start(self) -> None:
         """Tell what start has decided, and take changes."""
         for note in self._booted.notes:
-            self._changes.say(note.state, note.reason, logging.WARNING)
+            self._rollout.say(note.state, note.reason, logging.WARNING)
         self._thread.start()
 
     def close(self, timeout_s: float = 1.0) -> None:
@@ -82,7 +82,7 @@ class Desk:
 
     def config(self) -> ConfigState:
         """Secrets are ***; `apply` puts the stored ones back."""
-        public = self._changes.public
+        public = self._rollout.public
         entry = public.ledger.tried or public.ledger.now
         return ConfigState(
             revision=entry.number,
@@ -100,19 +100,19 @@ class Desk:
 
     def history(self) -> tuple[RevisionInfo, ...]:
         """Newest first."""
-        entries = reversed(self._changes.public.ledger.entries)
+        entries = reversed(self._rollout.public.ledger.entries)
         return tuple(RevisionInfo(revision=e.number, at=e.at, by=e.by, outcome=e.outcome) for e in entries)
 
     def apply(self, data: Mapping[str, Any], *, base: str | None, by: str) -> Future[ConfigState]:
         """See steering.Steering. A value that still is as `config` shows it keeps its secrets."""
-        return self._submit(_Job(lambda: self._changes.edited(data, by), base))
+        return self._submit(_Job(lambda: self._rollout.edited(data, by), base))
 
     def revert(self, revision: int | None, *, by: str) -> Future[ConfigState]:
-        return self._submit(_Job(lambda: self._changes.earlier(revision, by)))
+        return self._submit(_Job(lambda: self._rollout.earlier(revision, by)))
 
     def reload(self, *, by: str) -> Future[ConfigState]:
         """The file as it is now, also where nothing can be kept: a file lasts by itself."""
-        return self._submit(_Job(lambda: self._changes.file_now(by), loud=True))
+        return self._submit(_Job(lambda: self._rollout.file_now(by), loud=True))
 
     def _submit(self, job: _Job) -> Future[ConfigState]:
         with self._lock:
@@ -129,7 +129,7 @@ class Desk:
             return Busy("edged is stopping", hint="try again once it has started")
         if not self._busy:
             return None
-        public = self._changes.public
+        public = self._rollout.public
         if public.trial is None:
             return Busy("another change is being applied", hint="try again when it runs")
         left_s = public.trial.left_s(self._clock())
@@ -138,7 +138,7 @@ class Desk:
 
     def _refused(self, job: _Job, e: EdgedError) -> None:
         if job.loud:
-            self._changes.say("refused", one_line(e), logging.WARNING)
+            self._rollout.say("refused", one_line(e), logging.WARNING)
         job.done.set_exception(e)
 
     def _file_hash(self) -> str:
@@ -157,9 +157,7 @@ class Desk:
         job: _Job | None = None
         try:
             while (job := self._jobs.get()) is not None:
-                if job.done.set_running_or_notify_cancel():
-                    self._carry_out(job)
-                self._free()
+                self._carry_out(job)
         except Ended:
             self._fail(job, Busy("edged is stopping", hint="look at the configuration once it has started"))
         except Exception as e:  # what runs may not be what was confirmed: only a new process knows
@@ -167,25 +165,30 @@ class Desk:
             self._fail(
                 job, EdgedError(f"edged starts again: {one_line(e)}", hint="this is a defect: report it")
             )
-            self._changes.say("faulted", one_line(e), logging.ERROR)
+            self._rollout.say("faulted", one_line(e), logging.ERROR)
             self._runtime.stop("a change of the configuration came to no end", ExitCode.INTERNAL)
 
     def _carry_out(self, job: _Job) -> None:
+        """The desk is free once, before the future is done: who has waited for it may go on at once."""
+        if not job.done.set_running_or_notify_cancel():
+            self._free()
+            return
         try:
-            self._changes.begin(job.wanted, job.base)
+            self._rollout.begin(job.wanted, job.base)
         except EdgedError as e:
             self._free()
             self._refused(job, e)
             return
-        if self._changes.public.trial is None:
+        if not self._rollout.is_trying():
             self._free()
             job.done.set_result(self.config())
             return
         job.done.set_result(self.config())
-        while self._changes.public.trial is not None:
+        while self._rollout.is_trying():
             if self._pause(LOOK_S):
                 raise Ended
-            self._changes.look()
+            self._rollout.look()
+        self._free()
 
     def _free(self) -> None:
         with self._lock:

@@ -10,9 +10,12 @@ that `every` and `max_fps` keep sets whole.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+
+import msgspec
 
 from edged.frames import Frame
 from edged.metrics import SyncCounts
@@ -38,10 +41,13 @@ class SyncGroup:
     """The sets of one [sync_groups.X]. `pipelines`: names of all whose results make a set complete.
 
     Thread-safe: sources join in their threads, pipelines hand results on in runners'. Holds the last RECENT sets
-    and nothing of a frame. Capture times are CLOCK_MONOTONIC in ns.
+    and nothing of a frame. Capture times are CLOCK_MONOTONIC in ns. `before`: the group of this name that it replaces:
+    ids and counts go on.
     """
 
-    def __init__(self, name: str, tolerance_ms: float, pipelines: Collection[str]) -> None:
+    def __init__(
+        self, name: str, tolerance_ms: float, pipelines: Collection[str], before: SyncGroup | None = None
+    ) -> None:
         self.name = name
         self._tolerance_ns = round(tolerance_ms * 1e6)
         self._lock = threading.Lock()
@@ -49,6 +55,8 @@ class SyncGroup:
         self._open: deque[FrameSet] = deque()  # taken and not counted yet, oldest first
         self._last_id = dict.fromkeys(pipelines, -1)  # pipeline -> set of its last result
         self._taken = self._complete = self._partial = self._unseen = 0
+        self._ids: Iterator[int] = itertools.count() if before is None else before._ids
+        self._before: SyncGroup | SyncCounts | None = before
 
     def join(self, source: str, captured_ns: int, wanted: bool) -> FrameSet:
         """The set of a frame, the same however often it is asked for. `wanted`: whether a new set is to be taken."""
@@ -71,7 +79,7 @@ class SyncGroup:
         return nearest
 
     def _begin(self, captured_ns: int, wanted: bool) -> FrameSet:
-        made = FrameSet(self._taken if wanted else None, captured_ns)
+        made = FrameSet(next(self._ids) if wanted else None, captured_ns)
         self._recent.append(made)
         if wanted:
             self._taken += 1
@@ -114,16 +122,27 @@ class SyncGroup:
         else:
             self._unseen += 1
 
+    def inherit(self) -> None:
+        """The one before has ended: its counts are part of these from now on, and it may go. In the main thread."""
+        if isinstance(self._before, SyncGroup):
+            before = self._before.counts()
+            partial = before.partial + before.open  # nothing more comes of them
+            self._before = msgspec.structs.replace(before, partial=partial, open=0)
+
     def counts(self) -> SyncCounts:
         with self._lock:
-            whole = sum(map(self._whole, self._open))
-            return SyncCounts(
+            whole, before = sum(map(self._whole, self._open)), self._before
+            counts = SyncCounts(
                 taken=self._taken,
                 complete=self._complete + whole,
                 partial=self._partial,
                 unseen=self._unseen,
                 open=len(self._open) - whole,
             )
+        more = before.counts() if isinstance(before, SyncGroup) else before
+        if more is None:
+            return counts
+        return SyncCounts(**{f: getattr(counts, f) + getattr(more, f) for f in counts.__struct_fields__})
 
 
 def _begun(frame: Frame) -> bool:

@@ -258,6 +258,11 @@ class Source(Protocol):
         """Width and height that pictures have at most, however often it is opened; None: not promised."""
         ...
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether what it opens can be open only once (a camera): its successor opens when it is closed."""
+        ...
+
     def open(self) -> FrameSpec:
         """Negotiate only; no frame is read into memory of ours."""
         ...

@@ -50,6 +50,7 @@ class Mailbox:
         self.dropped = 0
         self.taken = 0
         self.passed = 0
+        self.waits_ns = 0  # CLOCK_MONOTONIC, since when it has not been empty; 0: it is
 
     def put(self, frame: Frame, timeout_s: float | None = None) -> bool:
         """Hand a frame over; its lease becomes the mailbox's. False: closed or timed out, lease kept by the caller."""
@@ -64,6 +65,8 @@ class Mailbox:
                 return False
             self.offered += 1
             gone = self._frame
+            if gone is None:
+                self.waits_ns = time.monotonic_ns()
             if gone is not None and self._keeps is not None and self._keeps(gone, frame):
                 gone, self.passed = frame, self.passed + 1
             else:
@@ -85,7 +88,7 @@ class Mailbox:
 
     def take_locked(self) -> Frame | None:
         """Take the frame; its lease becomes the caller's. None when there is none."""
-        frame, self._frame, self.passed = self._frame, None, 0
+        frame, self._frame, self.passed, self.waits_ns = self._frame, None, 0, 0
         if frame is not None:
             self.taken += 1
             self.bell.condition.notify_all()
@@ -104,7 +107,7 @@ class Mailbox:
     def drain(self) -> None:
         """Drop what is held, counted (a stopping pipeline)."""
         with self.bell.condition:
-            frame, self._frame = self._frame, None
+            frame, self._frame, self.waits_ns = self._frame, None, 0
             if frame is not None:
                 self.dropped += 1
             self.bell.condition.notify_all()

@@ -5,7 +5,8 @@
 
 Several runners (instances of a model) may finish a pipeline's frames out of order; the pipeline hands
 results on in the order in which frames were taken. It ends when no frame can come any more and the last
-one taken is handed on. It starts no thread.
+one taken is handed on. It starts no thread. One that is replaced while running has a successor of its name, which
+gives out no frame before it has ended: results stay in order, and numbers go on (lineage.py).
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from edged.errors import EdgedError
 from edged.frames import Frame
 from edged.framesets import TAG, SyncGroup
 from edged.freshness import GOOD, Verdict, judge
+from edged.lineage import Lineage, added
 from edged.looks import Look
 from edged.mailbox import Bell, Mailbox
 from edged.messages import Identity, Message, ModelId, Result, topic
-from edged.metrics import AGES_S, Histogram, PipelineCounts
+from edged.metrics import AGES_S, PipelineCounts
 from edged.parsers.base import Parsed
 from edged.rates import Rate
 from edged.results import ResultMaker
@@ -38,7 +40,6 @@ from edged.views import View
 SMOOTH = 0.2  # weight of the newest of the gaps between results
 Offer = Callable[[Message], None]
 Ending = Literal["ended", "faulted"]
-STAGES = ("wait", "preprocess", "engine", "infer", "parse", "age", "host")
 # Jobs given out and not handed on. Results that wait for an older one are held, so there must be a bound; it is
 # above what 16 instances with two in flight and one in parse have at once.
 MAX_AHEAD = 64
@@ -71,7 +72,8 @@ class Job:
 class Pipeline:
     """See the module. `live`: as its source is. `limit`: give out at most this many frames (edged run --frames).
 
-    `sync`: the group whose frame sets its frames are in.
+    `sync`: the group whose frame sets its frames are in. `after`: the one of its name that it replaces. `offers`: where
+    results go; the main thread may put others in their place.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Pipeline:
         live: bool,
         limit: int | None = None,
         sync: SyncGroup | None = None,
+        after: Pipeline | None = None,
     ) -> None:
         self.name = name
         self.config = config
@@ -100,7 +103,13 @@ class Pipeline:
         self.refused: EdgedError | None = None
         self.on_result: Callable[[Job, Result], None] | None = None  # for measurements
         self._maker = ResultMaker(name, config, identity, model, labels, sync)
-        self._offers = tuple(offers)
+        self.offers = tuple(offers)
+        self.lineage: Lineage = Lineage() if after is None else after.lineage
+        self._after = after  # until it has ended; guarded by the bell's condition
+        self._before: Pipeline | PipelineCounts | None = after  # whose counts go before ours
+        self._successor: Pipeline | None = None
+        if after is not None:
+            after._successor = self
         self._post = post
         self._topic = topic(identity.device, "result", name)
         self._limit = limit
@@ -111,6 +120,7 @@ class Pipeline:
         self._rate = Rate(config.every, config.max_fps if live else None)
         self._last_seq = -1
         self._wanted = True  # the frame of that number
+        self._rested = False  # it was paused when the last frame came
         self.lost = 0
         self.skipped = 0
         self._lock = threading.Lock()  # guards all below; taken before the bell's condition
@@ -119,8 +129,6 @@ class Pipeline:
         self._waiting: dict[int, tuple[Job, Parsed | None]] = {}
         self._tracker = None if config.track is None else Tracker(config.track)
         self._told_dropped = 0
-        self._started_ns = 0
-        self._last_ns = 0
         self.last_result: tuple[int, Verdict] | None = None  # CLOCK_MONOTONIC ns, and what was thought of it
         self._resumed = True  # no result yet since frames began to come
         self.usual_gap_s: float | None = None  # between two results, smoothed; None: not known yet
@@ -131,17 +139,16 @@ class Pipeline:
         self.late = 0
         self._copied_capture = 0
         self._copied_preprocess = 0
-        self.times = {stage: Histogram() for stage in STAGES}
 
     # In the source's thread.
 
-    def begin(self) -> None:
+    def begin(self, seq: int = 0) -> None:
         """Frames will come, for the first time or after a fault of the source: a picture of a new stream is next.
 
-        Objects are new, and so is the count of frames.
+        Objects are new, and so is the count of frames, which goes on from `seq`.
         """
         with self._lock:
-            self._last_seq = -1
+            self._last_seq = seq - 1
             self._resumed = True
             self._rate.reset()
             if self._tracker is not None:
@@ -154,6 +161,11 @@ class Pipeline:
         """
         if self.mailbox.closed:
             return False
+        if self.lineage.paused:
+            return self._rest(frame)
+        if self._rested:
+            self._rested = False
+            self.begin(frame.seq)
         if frame.seq != self._last_seq:
             self.lost += max(0, frame.seq - self._last_seq - 1)
             self._last_seq = frame.seq
@@ -161,6 +173,13 @@ class Pipeline:
             self.skipped += not self._wanted
         if self._wanted:
             return self.mailbox.put(frame, timeout_s)
+        frame.release()
+        return True
+
+    def _rest(self, frame: Frame) -> bool:
+        """Leave a frame out, as nobody wants any now."""
+        self._rested = True
+        self.skipped += 1
         frame.release()
         return True
 
@@ -208,6 +227,10 @@ class Pipeline:
 
     def ready_locked(self) -> bool:
         """Whether `take_locked` would give a job."""
+        if self._after is not None:
+            if not self._after.over:
+                return False
+            self._after = None
         return self.mailbox.peek_locked() is not None and self._given - self._next < MAX_AHEAD
 
     def take_locked(self) -> Job | None:
@@ -256,8 +279,10 @@ class Pipeline:
         box = self.mailbox
         with box.bell.condition:
             over = box.closed and box.peek_locked() is None and self._given == self._next
-        if over and self.state not in ("ended", "faulted"):
+        if over and not self.over:
             self._say(self._ending)
+            if self._successor is not None:  # it may begin
+                self._successor.mailbox.bell.ring()
 
     def _hand_on(self, job: Job, parsed: Parsed | None) -> None:
         if parsed is None:
@@ -270,16 +295,17 @@ class Pipeline:
         if self._tracker is not None and verdict.shows:
             self._maker.track(self._tracker, parsed, job.frame)
         result = self._maker.result(
-            job.frame, self.inferred, job.dropped - self._told_dropped, parsed, verdict
+            job.frame, self.lineage.seq, job.dropped - self._told_dropped, parsed, verdict
         )
         self._told_dropped = job.dropped
         message = Message(self._topic, "result", (result.session_id, self.name, result.seq), result)
-        for offer in self._offers:
+        for offer in self.offers:
             offer(message)
         self._show(job, result)
         if self._sync is not None:
             self._sync.give(self.name, job.frame.tags[TAG])
         self.inferred += 1
+        self.lineage.seq += 1
         self.rejected += parsed.rejected
         self.detections += len(result.detections or ())
         self._count_times(job, time.monotonic_ns())
@@ -305,9 +331,10 @@ class Pipeline:
 
     def _count_times(self, job: Job, now: int) -> None:
         captured = job.frame.captured_mono_ns
-        self._started_ns = self._started_ns or job.taken_ns
-        self._last_ns = now
-        t = self.times
+        line = self.lineage
+        line.started_ns = line.started_ns or job.taken_ns
+        line.last_ns = now
+        t = line.times
         t["wait"].record((job.taken_ns - captured) / 1e9)
         if job.device_ms is not None:
             t["preprocess"].record(job.device_ms[0] / 1e3)
@@ -323,10 +350,36 @@ class Pipeline:
 
     # In any thread.
 
+    @property
+    def over(self) -> bool:
+        """Whether it has ended: all that it accepted is handed on."""
+        return self.state in ("ended", "faulted")
+
+    def inherit(self) -> None:
+        """The one before has ended: its counts are part of these from now on, and it may go. In the main thread.
+
+        One that hangs is waited for no longer.
+        """
+        if isinstance(self._before, Pipeline):
+            self._before = self._before.totals()
+        with self.mailbox.bell.condition:
+            self._after = None
+            self.mailbox.bell.condition.notify_all()
+
     def counts(self) -> PipelineCounts:
         """All counts at one moment; quantiles are read after it, without holding up a runner."""
+        totals, line = self.totals(), self.lineage
+        span_s = (line.last_ns - line.started_ns) / 1e9
+        return msgspec.structs.replace(
+            totals,
+            fps=round(totals.inferred / span_s, 2) if span_s > 0 else 0.0,
+            ages=line.times["age"].cumulative(AGES_S),
+            stages={k: h.quantiles() for k, h in line.times.items()},
+        )
+
+    def totals(self) -> PipelineCounts:
+        """Of this one and those that it has replaced; without times."""
         with self._lock, self.mailbox.bell.condition:
-            span_s = (self._last_ns - self._started_ns) / 1e9
             counts = PipelineCounts(
                 source=self.config.source,
                 model=self.config.model,
@@ -340,9 +393,9 @@ class Pipeline:
                 late=self.late,
                 rejected=self.rejected,
                 detections=self.detections,
-                fps=round(self.inferred / span_s, 2) if span_s > 0 else 0.0,
+                fps=0.0,
                 copied={"capture": self._copied_capture, "preprocess": self._copied_preprocess},
                 stages={},
             )
-        stages = {k: h.quantiles() for k, h in self.times.items()}
-        return msgspec.structs.replace(counts, stages=stages, ages=self.times["age"].cumulative(AGES_S))
+        before = self._before
+        return added(counts, before.totals() if isinstance(before, Pipeline) else before)

@@ -12,23 +12,24 @@ from __future__ import annotations
 from collections import deque
 
 from edged.backoff import Backoff
-from edged.errors import EdgedError, SourceError
+from edged.errors import EdgedError
+from edged.escalation import AFRESH
 
 STABLE_S = 10.0
 LOOP_FAULTS, LOOP_S = 5, 60.0
-AFRESH = 4  # failures in a row after which memory is made anew, too
 
 
 class Recovery:
     """The tries of one unit. Times are seconds of a clock that never goes back.
 
     `down`: it failed, and has not delivered since. `looping`: why it is said to be in a loop, or "".
-    `faults`: since the start.
+    `faults`: since the start. `look_at`: what a person is to check then.
     """
 
-    def __init__(self, unit: str, backoff: Backoff) -> None:
+    def __init__(self, unit: str, backoff: Backoff, look_at: str = "", faults: int = 0) -> None:
         self.unit = unit
-        self.faults = 0
+        self.faults = faults
+        self._look_at = look_at
         self.failures = 0  # in a row
         self.down = False
         self.looping = ""
@@ -54,9 +55,9 @@ class Recovery:
             return None
         if len(self._falls) == LOOP_FAULTS and now - self._falls[0] <= LOOP_S:
             self.looping = f"{self.unit} comes and goes: {LOOP_FAULTS} faults within {LOOP_S:g} s"
-            return SourceError(
+            return EdgedError(
                 f"{self.looping}, the last: {error.message}",
-                hint="check cable, power supply and USB bandwidth; until it is steady its changes are not told",
+                hint=f"{self._look_at}; until it is steady its changes are not told",
             )
         return error
 

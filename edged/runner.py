@@ -4,6 +4,7 @@ One runner is one instance of a model: its thread, its stream, its engine and te
 mailboxes of N pipelines; how a pipeline's frames become the model's input is set by the thread of its source
 (`fit`), which knows them. On completion of job k it takes the freshest frame, launches it, and only then
 parses k, so that one job is on the device while another is parsed. `in_flight = 2` queues one ahead.
+One that fails lets go of all but the ways into it, and is made anew when the supervisor says so.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ TIMED_EVERY = 4
 class Runner(Unit):
     """See the module. `model` is its name in the configuration; `make_*` are called in the runner's thread.
 
-    It serves every pipeline of `pipelines`, in turn.
+    It serves every pipeline of `pipelines`, in turn. `busy_ns`: when the oldest of the jobs that are with it was
+    launched (CLOCK_MONOTONIC); 0: there is none.
     """
 
     def __init__(
@@ -59,21 +61,24 @@ class Runner(Unit):
         self.device = device
         self._make_engine, self._make_parser = make_engine, make_parser
         self._image = image
-        self._bell = bell
+        self.bell = bell
+        self.works = False  # it is loaded, and has not failed since
+        self.busy_ns = 0
+        self.usual_ns = 0  # from launch to completion
         self._priority = priority
         self._engine: Engine | None = None
         self._parser: Parser | None = None
         self._decode: Decode | None = None
         self._decodes = "on the CPU"
+        self._input: TensorSpec | None = None  # that pictures go to, once it was asked for
         self._stream: Stream | None = None
         self._tickets: list[Ticket] = []
         self._free: deque[Ticket] = deque()
         self._flying: deque[Ticket] = deque()
-        self._pipelines = tuple(pipelines)
+        self.pipelines = tuple(pipelines)
         self._preprocess: dict[Pipeline, Preprocess] = {}  # entries change while no frame of theirs is about
         self._changed = False  # they did: graphs are captured for the new ones
         self._captures = False
-        self._usual_ns = 0  # from launch to completion
         self._work = "eager: not yet known"
         # the stages as the device's profiler is to name them; plain methods where it is not asked to
         self._launches, self._waits, self._parses = self._launch, self._wait, self._parse
@@ -107,32 +112,48 @@ class Runner(Unit):
         """A way, not yet bound, from frames of `spec` to the model's input: for `fit`. ModelError if there is none."""
         return self.device.preprocessor(name, spec, self._input_spec(), self._image, self._count, view)
 
+    # In the main thread.
+
+    def serve(self, pipelines: Sequence[Pipeline]) -> None:
+        """Take frames of these from now on, between two jobs; of those that are left out nothing is waiting."""
+        with self.bell.condition:
+            self.pipelines = tuple(pipelines)
+            self.bell.condition.notify_all()
+
     # In the thread of a pipeline's source, while no frame of the pipeline is about.
 
     def fit(self, pipeline: Pipeline, preprocess: Preprocess) -> None:
         """From now on frames of `pipeline` come in through `preprocess`, which is bound and stays so."""
         self._preprocess[pipeline] = preprocess
         self._changed = True
-        self._bell.ring()
+        self.bell.ring()
 
     def unfit(self, pipeline: Pipeline) -> None:
         """No frame of `pipeline` comes until it is fit again: what read its memory goes."""
         if self._preprocess.pop(pipeline, None) is not None:
             self._changed = True
-            self._bell.ring()
+            self.bell.ring()
 
     def _input_spec(self) -> TensorSpec:
-        assert self._engine is not None
-        for t in self._engine.inputs:
-            if t.name == self._image.tensor:
-                return t
-        names = ", ".join(t.name for t in self._engine.inputs)
+        """Known still while the engine is loaded again."""
+        engine = self._engine
+        if self._input is not None:
+            return self._input
+        assert engine is not None
+        self._input = next((t for t in engine.inputs if t.name == self._image.tensor), None)
+        if self._input is not None:
+            return self._input
+        names = ", ".join(t.name for t in engine.inputs)
         raise EngineError(
             f"{self.name}: the model has no input '{self._image.tensor}'; it has {names}",
             hint="set [input] tensor in model.toml",
         )
 
     # The unit's steps, in the runner's thread.
+
+    @property
+    def recovers(self) -> bool:
+        return True
 
     def current(self) -> AbstractContextManager[None]:
         return self.device.current()
@@ -159,6 +180,7 @@ class Runner(Unit):
 
     def work(self) -> None:
         self._allocate()
+        self.works = True
         self.say_running()
         while True:
             self._fill()
@@ -172,10 +194,21 @@ class Runner(Unit):
     def stop(self) -> None:
         """As of every unit; frames that wait in mailboxes are finished first."""
         super().stop()
-        self._bell.ring()
+        self.bell.ring()
 
     def release(self) -> None:
         self._closing.close()
+
+    def let_go(self) -> None:
+        """Of everything but the ways into it, which are the sources': as if it had not been prepared yet."""
+        self.works = False
+        try:
+            self._closing.close()
+        finally:
+            self._engine = self._parser = self._decode = self._stream = None
+            for held in (self._tickets, self._free, self._flying):
+                held.clear()
+            self._changed, self.busy_ns = True, 0
 
     def _allocate(self) -> None:
         engine, stream = self._engine, self._stream
@@ -219,33 +252,31 @@ class Runner(Unit):
     # The loop's steps.
 
     def _any_ready(self) -> bool:
-        with self._bell.condition:
+        with self.bell.condition:
             return self._any_ready_locked()
 
     def _any_ready_locked(self) -> bool:
-        return any(p.ready_locked() for p in self._pipelines)
+        return any(p.ready_locked() for p in self.pipelines)
 
     def _idle(self) -> None:
-        with self._bell.condition:
-            self._bell.condition.wait_for(lambda: self.stopping or self._changed or self._any_ready_locked())
+        with self.bell.condition:
+            self.bell.condition.wait_for(lambda: self.stopping or self._changed or self._any_ready_locked())
 
     def _listen(self, job: Job) -> None:
         """Until a frame comes (late, it would find the device idle) or half of what `job` still needs is over."""
-        left_ns = (job.launched_ns + self._usual_ns - time.monotonic_ns()) // 2
-        with self._bell.condition:
+        left_ns = (job.launched_ns + self.usual_ns - time.monotonic_ns()) // 2
+        with self.bell.condition:
             # bounded: after one stall what is usual is too much for a while
-            self._bell.condition.wait_for(
-                self._any_ready_locked, min(max(LOOK_S, left_ns / 1e9), MOST_LOOK_S)
-            )
+            self.bell.condition.wait_for(self._any_ready_locked, min(max(LOOK_S, left_ns / 1e9), MOST_LOOK_S))
 
     def _take(self) -> Job | None:
         """The freshest frame of the pipeline that was served longest ago, by whichever instance of the model.
 
         So while a frame of one pipeline waits, no other is served twice, however many frames that one has.
         """
-        with self._bell.condition:
+        with self.bell.condition:
             chosen: Pipeline | None = None
-            for p in self._pipelines:
+            for p in self.pipelines:
                 if p.ready_locked() and (chosen is None or p.served < chosen.served):
                     chosen = p
             return None if chosen is None else chosen.take_locked()
@@ -269,6 +300,7 @@ class Runner(Unit):
         if self._changed:  # the frame may be the first of a pipeline that was fit meanwhile
             self._capture()
         job.launched_ns = time.monotonic_ns()
+        self.busy_ns = self.busy_ns or job.launched_ns
         timed = not self._captures or job.order % TIMED_EVERY == 0
         ticket.launch(job.frame, self._preprocess[job.pipeline], stream, timed=timed)
 
@@ -291,6 +323,8 @@ class Runner(Unit):
         ticket.job = None
         self._free.append(ticket)
         job.pipeline.complete(job, parsed)
+        flying = self._flying[0].job if self._flying else None
+        self.busy_ns = 0 if flying is None else flying.launched_ns
 
     def _wait(self, ticket: Ticket, job: Job) -> None:
         """Meanwhile, queue ahead what comes. Raises what preprocessing or the engine raised on the stream."""
@@ -301,7 +335,7 @@ class Runner(Unit):
                 self._listen(job)
             self._fill()
         done.wait()
-        self._usual_ns += (time.monotonic_ns() - job.launched_ns - self._usual_ns) // 8
+        self.usual_ns += (time.monotonic_ns() - job.launched_ns - self.usual_ns) // 8
         job.done_ns = time.monotonic_ns()
 
     def _parse(self, ticket: Ticket, preprocess: Preprocess) -> Parsed:

@@ -1,113 +1,45 @@
 """What happens next: a pure state machine, `step(now, event) -> actions`. No thread, no clock, no I/O.
 
     booting ──all opened──► admitting ──► running ──► draining: sources, then runners, then sinks ──► over
-       └─ a unit faulted ───────┴── refused ──┴── signal, end of input, fault ──┘
+       └─ a unit faulted ───────┴── refused ──┴── signal, end of input, fault that no restart mends ──┘
 
-A camera that fails, at boot or later, is tried again (recovery.py) and keeps nobody waiting. The daemon (daemon.py)
-feeds it events and does what it says.
+What fails later is tried again, or lost, as escalation.py says; a camera that is absent at boot keeps nobody waiting.
+While running, one change at a time may be on its way (changing.py). The daemon (daemon.py) feeds the core events
+and does what it says.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from edged.backoff import Backoff
+from edged.changing import CAMERA_S, Changing
 from edged.errors import EdgedError, ExitCode
-from edged.recovery import Recovery
+from edged.escalation import FAULTS, Kind
+from edged.happenings import (
+    Action,
+    Admit,
+    Admitted,
+    Again,
+    Asked,
+    Done,
+    Exit,
+    Go,
+    Happening,
+    Start,
+    Stop,
+    Swap,
+    Tell,
+    Tick,
+)
+from edged.roster import Roster, key_of
+from edged.steering import Busy
 from edged.units import Report
 
-Kind = Literal["source", "camera", "runner", "sink", "remote-sink", "pipeline"]
 Phase = Literal["booting", "admitting", "running", "draining", "over"]
 
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """All units were let go, or refused with `error`."""
-
-    error: EdgedError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A signal or a limit of time asks for the end."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed."""
-
-
-Happening = Report | Admitted | Asked | Tick
-
-
-@dataclass(frozen=True, slots=True)
-class Admit:
-    """Add up the regions of these units, and refuse or say that they fit."""
-
-    units: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Go:
-    """Let a unit work."""
-
-    unit: str
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """Let a unit that failed try again; `afresh`: with new memory."""
-
-    unit: str
-    afresh: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """News of a unit: its phase, or "looping"."""
-
-    unit: str
-    state: str
-    reason: str = ""
-    error: EdgedError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Stop all units of these kinds. `drop`: forget frames that wait in mailboxes, counted."""
-
-    kinds: tuple[Kind, ...]
-    drop: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """Leave, with the units that did not stop in time."""
-
-    code: ExitCode
-    hanging: tuple[str, ...] = ()
-
-
-Action = Admit | Go | Again | Tell | Stop | Exit
-
-Verdict = Literal["refuse to start", "end", "lose it", "try again", "it retries"]
-
-# What a fault of a unit means: while booting, and later. A sink's worker retries by itself; at boot only a remote
-# sink may be down (a robot starts without its broker, but not with its socket taken). One that was open is later, too:
-# a disk that is full already when the first state is told must not keep a robot from looking.
-FAULTS: dict[Kind, tuple[Verdict, Verdict]] = {
-    "source": ("refuse to start", "lose it"),
-    "camera": ("try again", "try again"),
-    "runner": ("refuse to start", "end"),
-    "sink": ("refuse to start", "it retries"),
-    "remote-sink": ("it retries", "it retries"),
-    "pipeline": ("lose it", "lose it"),
-}
 # Who is stopped after whom, and how long after the wish to stop the next ones are told, ready or not: a unit
 # that hangs must not cost the others their orderly end. The process is to be gone after 5 s; the rest is for
 # the interpreter. Sources come first, so that runners finish what was accepted and sinks publish it.
@@ -118,14 +50,15 @@ STAGES: tuple[tuple[tuple[Kind, ...], float], ...] = (
 )
 
 
-CAMERA_S = 3.0  # how long boot waits for a camera that takes its time to open
-MOST_TOLD = 16  # different complaints of one unit between two changes of its state
+_UNITS: tuple[Kind, ...] = ("source", "camera", "runner", "sink", "remote-sink")
+_RECOVER: tuple[Kind, ...] = ("camera", "runner")  # those that are let work again once they have opened
 
 
 class Core:
     """The state of the whole. `kinds`: each unit's kind; `backoffs`: of each camera. Used by one thread.
 
     `phases` is what each unit said last, `reasons` why it failed last. `chance`: random numbers in [0, 1).
+    `changing`: the change that is on its way; None: nothing is.
     """
 
     def __init__(
@@ -134,18 +67,14 @@ class Core:
         backoffs: Mapping[str, Backoff] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.kinds = dict(kinds)
+        self.roster = Roster(kinds, backoffs or {}, chance)
+        self.phases, self.reasons = self.roster.phases, self.roster.reasons
+        self.recoveries = self.roster.recoveries
         self.phase: Phase = "booting"
-        self.phases: dict[str, str] = dict.fromkeys(kinds, "starting")
-        self.reasons: dict[str, str] = {}
-        self.recoveries = {u: Recovery(u, b) for u, b in (backoffs or {}).items()}
+        self.changing: Changing | None = None
         self.code = ExitCode.OK
         self.why = ""  # why it ends
-        self._chance = chance
-        self._told: dict[str, tuple[str, set[str]]] = {}  # the state, and the complaints in it
         self._began: float | None = None
-        self._opened: set[str] = set()  # units that have been running
-        self._stopped: set[str] = set()
         self._stage = 0  # of STAGES, while draining
         self._since = 0.0  # when draining began
         self._hung = ExitCode.DRAIN_TIMEOUT  # the code if units hang: a fault that led to the end goes before
@@ -153,9 +82,7 @@ class Core:
     @property
     def waiting_for(self) -> tuple[str, ...]:
         """Units that have neither opened nor failed yet."""
-        return tuple(
-            u for u in self._of("source", "camera", "runner", "sink", "remote-sink") if self._is_starting(u)
-        )
+        return tuple(u for u in self._of(*_UNITS) if self.roster.is_starting(u))
 
     def step(self, now: float, event: Happening) -> list[Action]:
         """Actions are to be done in order. `now`: seconds of a clock that never goes back."""
@@ -167,75 +94,49 @@ class Core:
                 return self._admitted(now, error)
             case Asked(why=why):
                 return self._drain(now, why)
+            case Swap():
+                return self._swap(now, event)
             case Tick():
                 return [*self._try_again(now), *self._go_on(now)]
 
     def _report(self, now: float, r: Report) -> list[Action]:
-        kind = self.kinds[r.unit]
-        if r.phase == "stopped":  # its thread has ended; `phases` keeps how
-            self._stopped.add(r.unit)
-        else:
-            self.phases[r.unit] = r.phase
-            if r.phase == "running":
-                self._opened.add(r.unit)
-        if r.error is not None:
-            self.reasons[r.unit] = r.error.message
-        actions: list[Action] = list(self._news(now, r))
-        if r.phase == "prepared" and kind == "camera" and self.phase == "running":
-            actions.append(Go(r.unit))
-        if r.error is None:
+        key, changing = self.roster.key(r), self.changing
+        kind, own = self.roster.kinds[key], key == r.unit
+        if changing is not None and changing.takes(r, key, kind):
+            return self._go_on(now)
+        if r.phase == "served":  # of a change that is over
+            return []
+        self.roster.note(key, r)
+        actions: list[Action] = list(self.roster.news(now, key, r))
+        if r.phase == "prepared" and own and kind in _RECOVER and self.phase == "running":
+            actions.append(Go(key))
+        if r.error is None or not own:
             return [*actions, *self._go_on(now)]
-        later = self.phase not in ("booting", "admitting") or (kind == "sink" and r.unit in self._opened)
-        verdict = FAULTS[kind][later]
-        if verdict not in ("it retries", "try again") and self.code is ExitCode.OK:
-            self.code = r.error.exit_code
-        if verdict == "end":
-            return [*actions, *self._drain(now, f"{r.unit} failed", drop=True)]
+        later = self.phase not in ("booting", "admitting") or (kind == "sink" and key in self.roster.opened)
+        verdict = FAULTS[kind].later if later else FAULTS[kind].at_boot
+        if verdict in ("refuse to start", "lose it") or self.roster.given_up(key):
+            self.code = r.error.exit_code if self.code is ExitCode.OK else self.code
+        if later and self.roster.given_up(key):
+            return [*actions, *self._drain(now, f"{key} failed", drop=True)]
         return [*actions, *self._go_on(now)]
 
-    def _news(self, now: float, r: Report) -> list[Tell]:
-        """What is to be told of a report: a new state, or a new complaint in the same. Pipelines: see board.py."""
-        if r.phase == "stopped" or self.kinds[r.unit] == "pipeline":
-            return []
-        state, error, reason = str(r.phase), r.error, ""
-        recovery = self.recoveries.get(r.unit)
-        if recovery is not None and error is not None:
-            looped = recovery.looping
-            error = recovery.fault(now, error, self._chance())
-            if error is None:
-                return []
-            state = "looping" if recovery.looping != looped else state
-        elif recovery is not None and r.phase == "running":
-            up = recovery.up(now)
-            if up is None:
-                return []
-            reason = up
-        elif recovery is not None and recovery.down:
-            return []  # that it opened proves nothing
-        return self._tell(Tell(r.unit, state, error.message if error else reason, error))
-
-    def _tell(self, news: Tell) -> list[Tell]:
-        """Unless it was told already."""
-        state, complaints = self._told.get(news.unit, ("", set()))
-        if state != news.state:
-            self._told[news.unit] = (news.state, {news.reason})
-            return [news]
-        if news.error is None or news.reason in complaints or len(complaints) >= MOST_TOLD:
-            return []
-        complaints.add(news.reason)
-        return [news]
-
     def _try_again(self, now: float) -> list[Action]:
-        """What is due of the cameras that failed, and which of them have stopped coming and going."""
+        """What is due of what failed, and what of it has stopped coming and going."""
         if self.phase in ("draining", "over"):
             return []
         actions: list[Action] = []
         for unit, recovery in self.recoveries.items():
+            if self.roster.kinds[unit] == "runner" and not (
+                self.phase == "running" and self.roster.runs(unit)
+            ):
+                continue  # it refuses the start, or the change
             if recovery.due(now):
                 actions.append(Again(unit, recovery.afresh))
+                if recovery.afresh:
+                    actions += self.roster.tell_afresh(unit)
             if recovery.settled(now):
                 now_it_is = ("faulted", self.reasons[unit]) if recovery.down else ("running", "steadily")
-                actions += self._tell(Tell(unit, *now_it_is))
+                actions += self.roster.tell(Tell(unit, *now_it_is))
         return actions
 
     def _go_on(self, now: float) -> list[Action]:
@@ -247,20 +148,42 @@ class Core:
                 return self._drain(now, "it could not start")
             self.phase = "admitting"
             return [Admit(self._prepared())]
+        if self.changing is not None:
+            return self._go_on_changing(now, self.changing)
         if self.phase == "running" and all(
             self.phases[p] in ("ended", "faulted") for p in self._of("pipeline")
         ):
             return self._drain(now, "every pipeline has ended")
         return self._advance(now)
 
+    def _swap(self, now: float, swap: Swap) -> list[Action]:
+        """A change begins; only while running, and none is on its way."""
+        self.roster.adopt(swap)
+        self.changing = Changing(swap, now)
+        first = tuple(key_of(n, swap.era) for n in swap.first)
+        return [Start(first), *self._go_on(now)]
+
+    def _go_on_changing(self, now: float, changing: Changing) -> list[Action]:
+        actions = changing.go_on(now, self.roster)
+        done = actions[-1] if actions else None
+        if isinstance(done, Done):
+            self.changing = None
+            if not done.stopped:  # else they are brought back first
+                actions += self._go_on(now)
+        return actions
+
     def _waited_for(self, now: float) -> bool:
         patient = self._began is None or now - self._began < CAMERA_S
-        return any(patient or self.kinds[u] != "camera" for u in self.waiting_for)
+        return any(patient or self.roster.kinds[u] != "camera" for u in self.waiting_for)
 
     def _prepared(self) -> tuple[str, ...]:
-        return tuple(u for u in self.phases if self.phases[u] == "prepared" and u not in self._stopped)
+        stopped = self.roster.stopped
+        return tuple(u for u in self.phases if self.phases[u] == "prepared" and u not in stopped)
 
     def _admitted(self, now: float, error: EdgedError | None) -> list[Action]:
+        if self.changing is not None:
+            self.changing.admitted(error)
+            return self._go_on(now)
         if self.phase != "admitting":
             return []
         if error is not None and self.code is ExitCode.OK:
@@ -270,6 +193,11 @@ class Core:
         self.phase = "running"
         return [*(Go(u) for u in self._prepared()), *self._go_on(now)]
 
+    def fail(self, now: float, error: EdgedError) -> list[Action]:
+        """End because of what no unit said: what a refused change had stopped does not come back."""
+        self.code = error.exit_code if self.code is ExitCode.OK else self.code
+        return self._drain(now, "what ran before cannot be brought back")
+
     def _drain(self, now: float, why: str, *, drop: bool = False) -> list[Action]:
         """Begin to end, unless it is ending. Frames that wait are finished, if not `drop` and if time allows."""
         if self.phase in ("draining", "over"):
@@ -277,7 +205,9 @@ class Core:
         self.phase, self.why, self._since = "draining", why, now
         if self.code is not ExitCode.OK:
             self._hung = self.code
-        return [Stop(STAGES[0][0], drop), *self._advance(now)]
+        changing, self.changing = self.changing, None
+        over = [] if changing is None else [Done(Busy("edged is stopping", hint="start it again"))]
+        return [*over, Stop(STAGES[0][0], drop), *self._advance(now)]
 
     def _advance(self, now: float) -> list[Action]:
         actions: list[Action] = []
@@ -295,10 +225,7 @@ class Core:
         return actions
 
     def _of(self, *kinds: Kind) -> list[str]:
-        return [u for u, k in self.kinds.items() if k in kinds]
+        return self.roster.of(*kinds)
 
     def _alive(self, kinds: tuple[Kind, ...]) -> list[str]:
-        return [u for u in self._of(*kinds) if u not in self._stopped]
-
-    def _is_starting(self, unit: str) -> bool:
-        return self.phases[unit] == "starting" and unit not in self._stopped
+        return [u for u in self._of(*kinds) if u not in self.roster.stopped]

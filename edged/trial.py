@@ -53,7 +53,7 @@ def judge(trial: Trial, now: float, healths: Mapping[str, Health]) -> tuple[Verd
     if not open_:
         flaws = [words[n] for n in trial.touched if healths[n].state not in ("running", "stopped")]
         return "confirm", ", ".join(flaws)
-    if now - trial.began_s >= trial.confirm_s:
+    if trial.left_s(now) <= 0:
         return "undo", f"not healthy within {trial.confirm_s:g} s: {', '.join(open_)}"
     return "wait", ""
 

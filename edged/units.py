@@ -25,18 +25,23 @@ from edged.errors import EdgedError, FatalDeviceError, forget_frames
 from edged.interfaces import Device
 from edged.memory import Region, Want
 
-Phase = Literal["prepared", "running", "ended", "faulted", "stopped"]
+Phase = Literal["prepared", "running", "ended", "faulted", "stopped", "served"]
 Plan = Mapping[str, Sequence[Want]]  # by the owner's name: a region each
+Demand = Mapping[str, tuple[Device, Sequence[Want]]]  # the same, with where it is to be
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A unit's change of phase; `error` is set when it faulted."""
+    """A unit's change of phase; `error` is set when it faulted.
+
+    "served" is none: a source has come to serve other pipelines. `era`: the change that the unit came with; 0: boot.
+    """
 
     unit: str
     phase: Phase
     error: EdgedError | None = None
+    era: int = 0
 
 
 def die(unit: str, e: FatalDeviceError) -> None:
@@ -47,6 +52,14 @@ def die(unit: str, e: FatalDeviceError) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(e.exit_code)
+
+
+def defect(where: str, e: BaseException) -> EdgedError:
+    """What is no error of edged's own, as one."""
+    return EdgedError(
+        f"{where}: unexpected {type(e).__name__}: {e}",
+        hint="this is a defect in edged; please report it with the lines above",
+    )
 
 
 class Unit(ABC):
@@ -75,6 +88,10 @@ class Unit(ABC):
     def device_of(self, owner: str) -> Device:
         """Where the region of this owner of the plan will be."""
         raise NotImplementedError
+
+    def demand(self) -> Demand:
+        """The plan, with the device of each region."""
+        return {owner: (self.device_of(owner), wants) for owner, wants in self.plan().items()}
 
     @abstractmethod
     def work(self) -> None:
@@ -133,8 +150,11 @@ class Unit(ABC):
     def say_running(self) -> None:
         self._post(Report(self.name, "running"))
 
-    def allocate(self, plan: Plan) -> dict[str, Region]:
-        """A region for every owner of `plan` that has none open: those are returned. MemoryRefused: none is left."""
+    def allocate(self, plan: Plan, *, keep: bool = False) -> dict[str, Region]:
+        """A region for every owner of `plan` that has none open: those are returned.
+
+        MemoryRefused: none is left; with `keep` those of before are.
+        """
         made = {}
         try:
             for owner, wants in plan.items():
@@ -142,9 +162,17 @@ class Unit(ABC):
                     made[owner] = self.device_of(owner).region(owner, wants)
                     self.regions = {**self.regions, owner: made[owner]}  # others may be reading the old table
         except BaseException:
-            self.free()
+            for region in (made if keep else self.regions).values():
+                region.close()
             raise
         return made
+
+    def forget(self, owner: str) -> None:
+        """Close the region of an owner that is gone for good; its figures go, too."""
+        region = self.regions.get(owner)
+        if region is not None:
+            region.close()
+            self.regions = {o: r for o, r in self.regions.items() if o != owner}
 
     def free(self) -> None:
         """Close all regions."""
@@ -207,10 +235,7 @@ class Unit(ABC):
             if repr(e) != self._defect:  # one that comes again and again is shown once
                 self._defect = repr(e)
                 log.error("%s: a defect in edged", self.name, exc_info=e)
-            e = EdgedError(
-                f"{self.name}: unexpected {type(e).__name__}: {e}",
-                hint="this is a defect in edged; please report it with the lines above",
-            )
+            e = defect(self.name, e)
         self._survive(e)
         forget_frames(e)  # the daemon keeps many
         self.error = self.error or e

@@ -19,10 +19,12 @@ import numpy as np
 import pytest
 
 import edged.daemon
+import edged.escalation
 import edged.recovery
 import edged.sources.unit
 import edged.supervisor
 from edged.assembly import REGISTERED
+from edged.backoff import Backoff
 from edged.config.schema import (
     Backend,
     Config,
@@ -39,6 +41,7 @@ from edged.devices import reference
 from edged.engines.fake import Arrays, FakeEngine
 from edged.errors import ConfigError, EdgedError, EngineError, ExitCode, SinkError, SourceError
 from edged.frames import FrameSpec, PixelFormat
+from edged.happenings import Tick
 from edged.interfaces import Device, Engine, Sink, Source, Stream
 from edged.memory import format_bytes
 from edged.messages import Event, PipelineState, Result, State
@@ -48,7 +51,6 @@ from edged.models.plans import PlanStore
 from edged.sinks.fake import FakeSink
 from edged.sources.fake import FakeOptions, FakeSource
 from edged.sources.pattern import PatternOptions
-from edged.supervisor import Tick
 from edged.tensors import ImageInput, TensorSpec
 from edged.views import positions
 from tests import onnx_models
@@ -202,6 +204,14 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     stages = [(kinds, s / 10) for kinds, s in before]
     stages.append((sinks, stages[-1][1] + until_s - before[-1][1]))
     monkeypatch.setattr(edged.supervisor, "STAGES", tuple(stages))
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runners are restarted at once."""
+    table = edged.escalation.FAULTS
+    quick = replace(table["runner"], backoff=Backoff(0.01, 0.01))
+    monkeypatch.setitem(table, "runner", quick)
 
 
 @contextmanager
@@ -533,8 +543,10 @@ class TestFaults:
         assert world.told("pipeline front") == ["running", "faulted"]
         assert world.told("pipeline rear") == ["running", "stopped"]
 
-    def test_an_engine_that_fails_ends_all_with_its_status_and_exact_counts(self, world: World) -> None:
-        world.source("a", *range(10))
+    def test_an_engine_that_fails_again_and_again_ends_all_with_its_status_and_exact_counts(
+        self, world: World, impatient: None
+    ) -> None:
+        world.source("a", *range(100))
         world.pipeline("front", "a")
 
         def compute(engine: str, run: int) -> None:
@@ -545,8 +557,40 @@ class TestFaults:
         code, daemon = world.run()
         assert code is ExitCode.ENGINE
         assert daemon.core.why == "model m failed"
-        assert world.seqs("front") == [0, 1, 2, 3]
-        assert daemon.snapshot().pipelines["front"].failed >= 1
+        assert len(world.engines) == 4, "three restarts"
+        assert len(world.results("front")) == 4 * 4
+        assert world.seqs("front")[:4] == [0, 1, 2, 3]
+        assert daemon.snapshot().pipelines["front"].failed >= 4
+        assert [
+            e.reason.partition("; ")[2] for e in world.events if (e.unit, e.state) == ("model m", "faulted")
+        ] == [
+            *(f"restart {n} of 3" for n in (1, 2, 3)),
+            "3 restarts did not help",
+        ]
+
+    def test_an_engine_that_fails_once_is_made_anew_and_costs_the_frames_it_had(
+        self, world: World, impatient: None
+    ) -> None:
+        world.model("other")
+        world.source("a", *range(20))
+        world.source("b", *range(20))
+        world.pipeline("front", "a")
+        world.pipeline("rear", "b", "other")
+
+        def compute(engine: str, run: int) -> None:
+            if (engine, run) == ("m#0", 4):
+                raise EngineError("model tiny: inference failed")
+
+        world.compute = compute
+        code, daemon = world.run()
+        assert code is ExitCode.OK
+        p = daemon.snapshot().pipelines["front"]
+        assert p.inferred + p.failed == 20
+        assert p.failed in (1, 2), "two in flight"
+        assert world.seqs("rear") == list(range(20)), "the other model has nothing to do with it"
+        assert world.engines["m#0"].closed
+        assert world.told("model m") == ["prepared", "running", "faulted", "running", "ended"]
+        assert "faulted" in world.told("pipeline front")
 
     def test_a_sink_that_fails_never_stops_inference(self, world: World) -> None:
         bad = world.sink("bad")
@@ -859,7 +903,7 @@ class TestRecovery:
         assert code is ExitCode.OK
         assert len(world.results("front")) == 13
         assert world.told("source a").count("looping") == 1
-        assert world.told("source a").count("faulted") <= 4
+        assert world.told("source a").count("faulted") <= 5, "four falls, and that memory is made anew"
         assert daemon.errors[-1].message.startswith("source a comes and goes: 5 faults within 60 s")
         assert daemon.snapshot().sources["a"].faults == 12
 

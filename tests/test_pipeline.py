@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from edged.config.schema import PipelineConfig
 from edged.framesets import SyncGroup
+from edged.lineage import STAGES
 from edged.mailbox import Bell
 from edged.memory import Slots
 from edged.messages import Classification, Identity, Mask, Message, ModelId, Result, Tensor
 from edged.parsers.base import Parsed
-from edged.pipeline import MAX_AHEAD, STAGES, Job, Pipeline
+from edged.pipeline import MAX_AHEAD, Job, Pipeline
 from tests.rig import Post, make_frame, make_slots
 
 LABELS = ("person", "car", "dog")

@@ -9,26 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.backoff import Backoff
+from edged.changing import CAMERA_S
 from edged.errors import EdgedError, EngineError, ExitCode, MemoryRefused, SinkError, SourceError
-from edged.recovery import AFRESH, STABLE_S
-from edged.supervisor import (
-    CAMERA_S,
-    FAULTS,
-    STAGES,
+from edged.escalation import AFRESH, FAULTS, Kind
+from edged.happenings import (
     Action,
     Admit,
     Admitted,
     Again,
     Asked,
-    Core,
     Exit,
     Go,
     Happening,
-    Kind,
     Stop,
     Tell,
     Tick,
 )
+from edged.recovery import STABLE_S
+from edged.supervisor import STAGES, Core
 from edged.units import Phase, Report
 
 KINDS: dict[str, Kind] = {
@@ -103,6 +101,14 @@ class Clock:
     def wait(self, seconds: float) -> list[Action]:
         self.now += seconds
         return self.step(Tick())
+
+
+def fail_for_good(clock: Clock) -> list[Action]:
+    """The model fails until no restart is left; what is done at the last fault."""
+    for _ in range(3):
+        clock.fault("model yolox")
+        clock.wait(10)
+    return clock.fault("model yolox")
 
 
 def test_memory_is_admitted_once_every_unit_has_opened() -> None:
@@ -251,12 +257,46 @@ def test_a_lost_source_costs_its_pipelines_only_and_the_exit_status() -> None:
     assert clock.actions[-1] == Exit(ExitCode.SOURCE)
 
 
-def test_a_failed_runner_ends_all_and_drops_what_it_can_no_longer_do() -> None:
+def test_a_failed_runner_is_made_anew_with_a_delay_that_grows() -> None:
+    clock = Clock()
+    clock.core = Core(KINDS, chance=lambda: 0.0)
+    clock.run()
+    clock.told.clear()
+    for n, delay_s in enumerate((0.5, 1.0, 2.0), 1):
+        assert clock.fault("model yolox") == []
+        assert clock.told[-1].reason == f"broken; restart {n} of 3"
+        assert clock.wait(delay_s - 0.01) == []
+        assert clock.wait(0.02) == [Again("model yolox", False)]
+        assert clock.report("prepared", "model yolox") == [Go("model yolox")]
+        clock.report("running", "model yolox")
+    assert clock.core.code is ExitCode.OK
+
+
+def test_a_runner_that_no_restart_mends_ends_all_and_drops_what_it_can_no_longer_do() -> None:
     clock = Clock()
     clock.run()
-    assert clock.fault("model yolox") == [Stop(SOURCES, drop=True)]
+    assert fail_for_good(clock) == [Stop(SOURCES, drop=True)]
+    assert clock.told[-1].reason == "broken; 3 restarts did not help"
     assert clock.core.why == "model yolox failed"
     assert clock.core.code is ExitCode.ENGINE
+
+
+def test_a_runner_that_held_for_a_while_has_all_its_restarts_again() -> None:
+    clock = Clock()
+    clock.run()
+    for _ in range(20):
+        assert clock.fault("model yolox") == []
+        clock.wait(10)
+        clock.report("prepared", "model yolox")
+        clock.report("running", "model yolox")
+        clock.wait(STABLE_S)
+    assert clock.core.phase == "running"
+
+
+def test_a_runner_that_failed_at_boot_is_not_tried_while_others_still_open() -> None:
+    clock = Clock()
+    clock.fault("model yolox")
+    assert clock.wait(60) == []
 
 
 def test_a_failing_sink_changes_nothing_while_running() -> None:
@@ -291,7 +331,7 @@ def test_pipelines_may_end_before_admission_is_told() -> None:
 def test_a_fault_that_led_to_the_end_decides_the_status_even_if_units_hang() -> None:
     clock = Clock()
     clock.run()
-    clock.fault("model yolox")
+    fail_for_good(clock)
     clock.wait(10)
     last = clock.actions[-1]
     assert isinstance(last, Exit)
@@ -312,10 +352,10 @@ def test_a_fault_on_the_way_out_is_the_status_when_all_stop() -> None:
     clock = Clock()
     clock.run()
     clock.step(Asked("signal"))
-    clock.fault("model yolox")
+    clock.fault("source front")
     for kinds, _ in STAGES:
         clock.stop(kinds)
-    assert clock.actions[-1] == Exit(ExitCode.ENGINE)
+    assert clock.actions[-1] == Exit(ExitCode.SOURCE)
 
 
 def test_a_report_of_a_stranger_is_a_defect() -> None:
@@ -379,7 +419,11 @@ class TestCameras:
             assert clock.wait(0.02) == [Again("source front", i % AFRESH == 0)]
             assert clock.wait(5) == [], "once a fault"
         assert clock.phase == "running"
-        assert [(t.state, t.reason) for t in clock.told] == [("faulted", "unplugged")], "one line, not six"
+        told = [(t.state, t.reason) for t in clock.told]
+        assert told[0] == ("faulted", "unplugged")
+        assert [reason.partition(": ")[2] for _, reason in told[1:]] == [
+            "every 4th try is with new memory"
+        ], "a line each, not six"
 
     def test_each_complaint_is_told_once_until_it_is_back(self) -> None:
         clock = run_cameras()
@@ -392,6 +436,7 @@ class TestCameras:
         assert [(t.state, t.reason) for t in clock.told] == [
             ("faulted", "no picture"),
             ("faulted", "no such device"),
+            ("faulted", "source front fails again and again: every 4th try is with new memory"),
             ("running", "after 8.0 s and 4 tries"),
             ("faulted", "no picture"),
         ]
@@ -404,7 +449,7 @@ class TestCameras:
             clock.report("running", "source front")
             clock.wait(0.5)
         told = [t.state for t in clock.told]
-        assert told == [*["faulted", "running"] * 4, "looping"]
+        assert told == [*["faulted", "running"] * 3, "faulted", "faulted", "running", "looping"]
         assert (
             clock.told[-1].reason == "source front comes and goes: 5 faults within 60 s, the last: brown-out"
         )

@@ -56,8 +56,11 @@ def boot(file: str | os.PathLike[str]) -> Boot:
     path = os.fspath(file)
     found = _look(path)
     revisions = Revisions(folder_of(_state_dir(found, base_of(path)), path))
-    choice = _choose(found, revisions)
-    config, data, choice = _made(path, found, revisions, choice)
+    try:
+        config, data, choice = _made(path, found, revisions, _choose(found, revisions))
+    except ConfigError:
+        revisions.close()
+        raise
     revisions.adopt(choice.ledger, data if choice.run == "file" else None)
     return Boot(path, config, data, revisions, choice.notes)
 

@@ -17,13 +17,17 @@ from msgspec.structs import replace
 
 KEPT = 32  # revisions in the history
 CONFIRMED, TRIAL = "confirmed", "trial"
+UNDONE, REFUSED = (
+    "undone: ",
+    "refused: ",
+)  # how the outcome of a trial begins that ran, and of one that did not
 FILE: Literal["file"] = "file"  # who made a revision that is the file as it was
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One revision. `etag` names its data; `grew_from` is the sha256 of the file that it is, or that it changed.
 
-    at: ns UTC. outcome: "confirmed", "trial", or why it was undone or refused.
+    at: ns UTC. outcome: "confirmed", "trial", or UNDONE or REFUSED with the reason.
     """
 
     number: int
@@ -77,9 +81,9 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
         assert self.trial is not None
         return replace(self._ended(CONFIRMED), current=self.trial)
 
-    def discarded(self, why: str) -> Ledger:
+    def discarded(self, outcome: str) -> Ledger:
         """The current one stays."""
-        return self._ended(why)
+        return self._ended(outcome)
 
     def grown_from(self, sha256: str) -> Ledger:
         """The file that says the same as the current revision is another one now."""
@@ -151,9 +155,9 @@ def choose(ledger: Ledger, file: FileNow) -> Choice:
     """What runs at start, of what was kept and the file as it is now."""
     notes: list[Note] = []
     if ledger.trial is not None:
-        why = f"the process ended before revision {ledger.trial} was confirmed"
+        why = "the process ended before it was confirmed"
         notes.append(Note("undone", f"revision {ledger.trial}: {why}"))
-        ledger = ledger.discarded(why)
+        ledger = ledger.discarded(UNDONE + why)
     now = ledger.now
     kept = f"revision {now.number} (by {now.by}) runs"
     if file.problem:
@@ -166,16 +170,20 @@ def choose(ledger: Ledger, file: FileNow) -> Choice:
         return Choice("revision", ledger, tuple(notes))
     failed = _undone(ledger, file)
     if failed is not None:
-        why = f"the file is as it was in revision {failed.number}, which was not confirmed ({failed.outcome})"
-        notes.append(Note("revision", f"{why}: {kept}; change the file, or reload it to try it again"))
+        why = f"the file is as it was in revision {failed.number}, which was {failed.outcome}"
+        notes.append(Note("revision", f"{why}; {kept}: change the file, or reload it to try it again"))
         return Choice("revision", ledger, tuple(notes))
     chosen = file_instead(ledger, file, f"it has changed since revision {now.number} (by {now.by})")
     return Choice(FILE, chosen.ledger, (*notes, *chosen.notes))
 
 
 def _undone(ledger: Ledger, file: FileNow) -> Entry | None:
-    """The trial of just this file that came after the current revision, and failed."""
-    return next((e for e in ledger.entries if e.number > ledger.current and e.grew_from == file.sha256), None)
+    """The trial of just this file that came after the current revision, and ran badly.
+
+    One that was refused did not run: a daemon that starts with it may well take it ([runtime] changes only then).
+    """
+    later = (e for e in ledger.entries if e.number > ledger.current and e.grew_from == file.sha256)
+    return next((e for e in later if e.outcome.startswith(UNDONE)), None)
 
 
 def file_instead(ledger: Ledger, file: FileNow, why: str) -> Choice:

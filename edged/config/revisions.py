@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _DATA = re.compile(r"(\d{6,})\.json", re.A)
 _INDEX = "index.json"
+_OURS = re.compile(r"\d{6,}\.json|\.(\d{6,}|index)\.json\.part", re.A)  # also as replace_file begins them
 _HINT = "free space there, or set runtime.state_dir to a folder that edged's user may write"
 
 
@@ -120,7 +121,7 @@ class Revisions:
                 self._write(ledger)
             except (OSError, RevisionError) as e:
                 del self._unkept[entry.number]
-                raise _unkept(e) from e
+                raise self._unkeepable(e) from e
         self.ledger = ledger
 
     def confirm(self) -> None:
@@ -131,14 +132,14 @@ class Revisions:
             try:
                 self._write(ledger)
             except OSError as e:
-                raise _unkept(e) from e
+                raise self._unkeepable(e) from e
         else:
             self._try(ledger)
         self.ledger = ledger
 
-    def discard(self, why: str) -> None:
+    def discard(self, outcome: str) -> None:
         """The trial is over. Where that cannot be written, the next start finds a trial, and undoes it."""
-        self.ledger = self._known().discarded(why)
+        self.ledger = self._known().discarded(outcome)
         if self._on_disk is not None and self._on_disk.trial is not None:
             self._try(self.ledger)
 
@@ -188,6 +189,12 @@ class Revisions:
         except (OSError, RevisionError) as e:
             log.warning("the state of the configuration is not kept: %s", e)
 
+    def _unkeepable(self, e: OSError | RevisionError) -> RevisionError:
+        if isinstance(e, RevisionError):
+            return e
+        message = f"the change cannot be kept in {self.folder}, so it is not made: {e.strerror}"
+        return RevisionError(message, hint=_HINT)
+
     def _write(self, ledger: Ledger) -> None:
         if self.problem:
             raise RevisionError(self.problem, hint="mend it, then start edged again")
@@ -202,20 +209,14 @@ class Revisions:
         self._forget(ledger)
 
     def _forget(self, ledger: Ledger) -> None:
-        """Delete data that the index names no more; what is left over is deleted next time."""
-        kept = {f"{e.number:06}.json" for e in ledger.entries}
+        """Delete what the index names no more, or what was cut short; what is left over is deleted next time."""
+        kept = {_INDEX, *(f"{e.number:06}.json" for e in ledger.entries)}
         try:
             for name in os.listdir(self.folder):
-                if _DATA.fullmatch(name) and name not in kept:
+                if _OURS.fullmatch(name) and name not in kept:
                     os.unlink(self.folder / name)
         except OSError as e:
             log.warning("an old revision of the configuration stays: %s", e)
-
-
-def _unkept(e: OSError | RevisionError) -> RevisionError:
-    if isinstance(e, RevisionError):
-        return e
-    return RevisionError(f"the change cannot be kept, so it is not made: {e}", hint=_HINT)
 
 
 def _sealed(ledger: Ledger) -> bytes:
@@ -225,11 +226,14 @@ def _sealed(ledger: Ledger) -> bytes:
 
 def _unsealed(text: bytes) -> Ledger:
     """ValueError when it is not what was written."""
-    sealed = msgspec.json.decode(text, type=_Sealed)
-    body = bytes(sealed.ledger)
-    if hashlib.sha256(body).hexdigest() != sealed.sha256:
-        raise ValueError("its checksum is another")
-    ledger = msgspec.json.decode(body, type=Ledger)
+    try:
+        sealed = msgspec.json.decode(text, type=_Sealed)
+        body = bytes(sealed.ledger)
+        if hashlib.sha256(body).hexdigest() != sealed.sha256:
+            raise ValueError("its checksum is another")
+        ledger = msgspec.json.decode(body, type=Ledger)
+    except msgspec.DecodeError as e:  # of old versions it is no ValueError
+        raise ValueError(str(e)) from e
     if not is_whole(ledger):
         raise ValueError("it contradicts itself")
     return ledger

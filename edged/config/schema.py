@@ -44,8 +44,8 @@ class RuntimeConfig(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     device: "auto" takes an NVIDIA GPU where there is one with all that it needs, else the CPU, and says why.
     gpu_ranges: name the stages of each frame for NVIDIA's profilers (NVTX).
-    state_dir: where edged keeps what it makes on the device (TensorRT plans); "" is $STATE_DIRECTORY, else
-        /var/lib/edged.
+    state_dir: where edged keeps what it makes on the device (TensorRT plans, revisions of the configuration); "" is
+        $STATE_DIRECTORY, else /var/lib/edged.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -14,15 +14,18 @@ import uuid
 from collections.abc import Sequence, Set
 from typing import Any
 
-from edged.assembly import REGISTERED, Assembly
+from edged.admission import admit, total
+from edged.assembly import Builder
 from edged.config.load import load
 from edged.config.machine import inspect_machine
 from edged.config.schema import Config
 from edged.devices.choose import choose_device, open_devices
 from edged.errors import ConfigError, EdgedError
-from edged.memory import Budget, Want, available_bytes, wanted_bytes
+from edged.memory import Budget, available_bytes
 from edged.messages import Identity
-from edged.units import Report, Unit
+from edged.models.state import plan_store
+from edged.parts import Parts
+from edged.units import Report
 
 PREPARE_S = 90.0  # for all units; one that takes longer is named
 STOP_S = 5.0
@@ -45,26 +48,20 @@ def add_up(config: Config) -> dict[str, Any]:
     devices = open_devices(choice, budget)
     reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
     identity = Identity(config.device.id, uuid.uuid4().hex)
-    parts = Assembly(config, found.models, identity, devices, reports.put, frames=None, makers=REGISTERED)
-    units: dict[str, Unit] = {**parts.sources, **parts.runners}
+    plans = plan_store(config.runtime.state_dir)
+    parts = Builder(identity, devices, reports.put, plans).all(config, found.models)
+    units = parts.units
     for unit in units.values():
         unit.start()
     try:
         prepared, failed = await_units(units.keys(), reports, PREPARE_S)
-        plans: dict[int, dict[str, Sequence[Want]]] = {gpu: {} for gpu in devices}
-        numbers = {id(device): gpu for gpu, device in devices.items()}
         # a way from a source into a model is planned with both
-        ready = {n: units[n] for n in prepared if _can_plan(parts, n, prepared)}
-        for unit in ready.values():
-            for owner, wants in unit.plan().items():
-                plans[numbers[id(unit.device_of(owner))]][owner] = wants
-        totals = {o: wanted_bytes(w) for plan in plans.values() for o, w in plan.items()}
+        wanted = [units[n].demand() for n in prepared if _can_plan(parts, n, prepared)]
+        totals = total(wanted)
         answer = {"failed": failed, "wanted": sum(totals.values()), "limit": config.runtime.memory_budget}
         answer |= {"available": available_bytes(), "refused": "", "hint": "", "regions": totals}
         try:
-            budget.try_all(totals)
-            for gpu, plan in plans.items():
-                devices[gpu].admit(plan)
+            admit(budget, wanted)
         except EdgedError as e:
             answer |= {"refused": e.message, "hint": e.hint}
         return answer
@@ -101,7 +98,7 @@ def await_units(
     return prepared, list(failed.values())
 
 
-def _can_plan(parts: Assembly, unit: str, prepared: set[str]) -> bool:
+def _can_plan(parts: Parts, unit: str, prepared: set[str]) -> bool:
     """Whether what the unit hands frames to is prepared, too."""
     if unit not in parts.sources:
         return True

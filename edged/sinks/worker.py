@@ -56,7 +56,8 @@ class SinkWorker:
 
     The first report comes after the first attempt to open: "running", or "faulted" with the error; the
     worker goes on trying. After a fault, "running" is said when the sink has held for `settle_s`.
-    `on_published(m)` sees each message as published (with its age), in the worker's thread.
+    `on_published(m)` sees each message as published (with its age), in the worker's thread. `before`: the worker of
+    this name that it replaces, whose counts are part of its own.
     """
 
     def __init__(
@@ -68,12 +69,15 @@ class SinkWorker:
         on_published: Callable[[Message], None] | None = None,
         *,
         settle_s: float = 1.0,
+        before: SinkWorker | None = None,
     ) -> None:
         self.name = name
+        self.remote: bool = getattr(sink, "REMOTE", False)  # its other end may be away
         self.offered = 0
         self.published = 0
         self.replaced = 0  # gave way to newer ones
         self.failed = 0  # given up: failed TRIES times, or still held at the end
+        self._before = before
         self._sink = sink
         self._deliver = deliver
         self._report = report
@@ -95,6 +99,26 @@ class SinkWorker:
         """Messages waiting here."""
         with self._condition:
             return self._held()
+
+    def counts(self) -> dict[str, int]:
+        """All counts at one moment, by name; of this one and those that it has replaced."""
+        with self._condition:
+            before = self._before
+            counts = {name: getattr(self, name) for name in ("offered", "published", "replaced", "failed")}
+            counts["held"] = self._held()
+        more = {} if before is None else before.counts()
+        return {name: n + more.get(name, 0) for name, n in counts.items()}
+
+    def inherit(self) -> None:
+        """The one before has ended: its counts are part of these from now on, and it may go. In the main thread."""
+        before = self._before
+        if before is None:
+            return
+        past = before.counts()
+        with self._condition:
+            for name in ("offered", "published", "replaced", "failed"):
+                setattr(self, name, getattr(self, name) + past[name])
+            self._before = None
 
     def start(self) -> None:
         self._thread.start()

@@ -95,6 +95,11 @@ class SlotSource(ABC):
         return None
 
     @property
+    def exclusive(self) -> bool:
+        """See interfaces.Source. Files may be read as often as one likes."""
+        return False
+
+    @property
     def paced(self) -> bool:
         """Whether pictures wait for their media times."""
         return self.live

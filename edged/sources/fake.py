@@ -25,7 +25,7 @@ class FakeOptions(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     open_script: what each open does: None succeeds, an exception is raised. After its end opens succeed.
     resume: whether a source that is opened again goes on in the script instead of at its start.
     sizes: of the frames after the first open, the second, and so on; the last stays. Empty: `size`.
-    backoff, max_size: what it says of itself (interfaces.Source); backoff is [first_s, cap_s].
+    backoff, max_size, exclusive: what it says of itself (interfaces.Source); backoff is [first_s, cap_s].
     """
 
     size: Size = (4, 2)
@@ -37,6 +37,7 @@ class FakeOptions(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sizes: tuple[Size, ...] = ()
     backoff: tuple[float, float] | None = None
     max_size: Size | None = None
+    exclusive: bool = False
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """None: what does not fit is a test's mistake."""
@@ -66,6 +67,10 @@ class FakeSource(SlotSource):
     @property
     def max_size(self) -> Size | None:
         return self.options.max_size
+
+    @property
+    def exclusive(self) -> bool:
+        return self.options.exclusive
 
     @property
     def paced(self) -> bool:

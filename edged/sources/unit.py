@@ -1,25 +1,27 @@
 """The thread that owns a source: opens it, reads it into its slots, hands each frame to every pipeline.
 
 A source that fails and has a `backoff` is closed and opened again when the supervisor says so; its pipelines
-wait. Memory stays as long as what comes fits it.
+wait. Memory stays as long as what comes fits it. Which pipelines it serves may change while it runs: between two
+frames their ways are bound, and those of pipelines that leave are kept until their last frame is done.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
-from edged.errors import ConfigError, SourceError
+from edged.errors import ConfigError, EdgedError, SourceError
 from edged.frames import Frame, FrameSpec, Memory
 from edged.freshness import Watch
-from edged.interfaces import Device, EndOfStream, Preprocess, Source
-from edged.memory import Region, Slots
+from edged.interfaces import Device, EndOfStream, Source
+from edged.memory import Slots, Want
 from edged.pipeline import Pipeline
-from edged.runner import Runner
-from edged.units import Plan, Report, Unit
+from edged.sources.ways import Served, Way, find_ways
+from edged.units import Demand, Plan, Report, Unit
 
 POLL_S = 0.2  # how late a stop is noticed
 LEASE_S = 4.0  # how long a source that was told to stop waits for frames that are still at work
@@ -29,19 +31,19 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """How frames of one pipeline get into one runner; `owner` names its scratch memory."""
+class Service:
+    """What a source is to serve from now on. `ways`: those that are new, as admitted; `slots`: frames at once."""
 
-    owner: str
-    pipeline: Pipeline
-    runner: Runner
-    preprocess: Preprocess
+    served: Served
+    ways: tuple[Way, ...] = ()
+    slots: int = 0
 
 
 class SourceUnit(Unit):
-    """Reads one source for all pipelines that share it. `runners`: who takes the frames of each.
+    """Reads one source for all pipelines that share it. `served`: who takes the frames of each.
 
-    `slots_wanted`: frames that exist at once at most.
+    `slots_wanted`: frames that exist at once at most. `call`: the call of the source that its thread is in, and since
+    when (CLOCK_MONOTONIC, ns); None: in none.
     """
 
     def __init__(
@@ -49,41 +51,58 @@ class SourceUnit(Unit):
         name: str,
         source: Source,
         device: Device,
-        runners: Mapping[Pipeline, Sequence[Runner]],
+        served: Served,
         slots_wanted: int,
         post: Callable[[Report], None],
     ) -> None:
         super().__init__(name, post)
         self.source = source  # others read its facts, never more
-        self.pipelines = tuple(runners)
-        self._served = self.pipelines  # those that what the source delivers now is for
+        self.served = served
+        self.slots_wanted = slots_wanted
+        self.call: tuple[str, int] | None = None
+        self._suited = self.pipelines  # those that what the source delivers now is for
         self.spec: FrameSpec | None = None  # what the source delivers, known once prepared
         self.slots: Slots | None = None  # of its region
         self.leased: Slots | None = (
             None  # those that frames are leases of: these, or some of the source's own
         )
         self._device = device
-        self._runners = runners
-        self._slots_wanted = slots_wanted
         self._slot_bytes = 0
         self._planned: FrameSpec | None = None  # what the ways below are for
         self._ways: tuple[Way, ...] = ()
-        self._bound: tuple[Way, ...] = ()  # those whose memory is there
+        self._bound: tuple[
+            Way, ...
+        ] = ()  # those whose memory is there: these, and some that are on their way out
+        self._lock = threading.Lock()  # guards the three below
+        self._next: Service | None = None  # what it is to serve, not yet taken up
+        self._reading = False  # its thread takes it up between two frames
+        self._over = False  # no frame comes any more
+        self._owes = False  # it is to say that it serves what it was told to
+
+    @property
+    def pipelines(self) -> tuple[Pipeline, ...]:
+        return tuple(self.served)
 
     @property
     def recovers(self) -> bool:
         return self.source.backoff is not None
 
+    @property
+    def grows(self) -> bool:
+        """Whether it is opened again for more slots; a file that its readers pace would begin anew, and can wait."""
+        return self.recovers or self.source.live
+
     def current(self) -> AbstractContextManager[None]:
         return self._device.current()
 
     def devices(self) -> Sequence[Device]:
-        runners = {r.device for found in self._runners.values() for r in found}
+        runners = {r.device for found in self.served.values() for r in found}
         return (self._device, *(runners - {self._device}))
 
     def device_of(self, owner: str) -> Device:
         """Slots are where the source was given; what a way needs is with its runner."""
-        return next((w.runner.device for w in self._ways if w.owner == owner), self._device)
+        ways = (*self._ways, *self._bound)
+        return next((w.runner.device for w in ways if w.owner == owner), self._device)
 
     def stop(self) -> None:
         """As of every unit; a source that may wait long for its camera in `open` gives up."""
@@ -92,21 +111,86 @@ class SourceUnit(Unit):
         if interrupt is not None:
             interrupt()
 
+    # In the main thread.
+
+    def addition(self, served: Served, slots: int) -> tuple[Service, Demand]:
+        """What it takes to serve these pipelines instead, and the memory that this wants besides what there is.
+
+        ConfigError when what the source delivers now lacks a new pipeline's view. One that does not deliver now finds
+        out when it does.
+        """
+        spec = self.spec
+        if not self._reading or spec is None:
+            return Service(served, slots=slots), {}
+        new = {p: runners for p, runners in served.items() if p not in self.served}
+        for pipeline in new:
+            pipeline.view.check(self.name, spec)
+        ways = tuple(find_ways(spec, new, taken=self.regions.keys()))
+        demand = {w.owner: (w.runner.device, wants) for w in ways if (wants := w.preprocess.wants())}
+        more = slots - len(self.slots or ())
+        memory = self._slot_memory
+        if self.grows and more > 0 and memory is not None and slots > self.slots_wanted:
+            wants = Slots.wants(more, self._slot_bytes, memory)
+            demand[f"{self.name}, more slots"] = self._device, wants
+        return Service(served, ways, slots), demand
+
+    def serve(self, service: Service) -> None:
+        """Serve these pipelines from the next frame on; those left out are closed. "served" is reported once they have
+        ended and nothing of them is held.
+        """
+        with self._lock:
+            self._next = service
+            if self._reading:
+                return
+            over = self._over
+        # nobody reads: what was planned for frames is found anew when somebody does
+        for pipeline in self.served:
+            if over or pipeline not in service.served:
+                pipeline.close()
+        for pipeline in service.served if over else ():
+            pipeline.close()
+        self._post(Report(self.name, "served"))
+
+    # The unit's steps, in its thread.
+
     def prepare(self) -> None:
+        self._take_up()
         attach = getattr(
             self.source, "attach", None
         )  # of a source that may have memory of its own for the device
         if attach is not None:
-            attach(self._device, self._slots_wanted)
+            attach(self._device, self.slots_wanted)
         try:
-            self.spec = self.source.open()
+            with self._calling("open"):
+                self.spec = self.source.open()
         except SourceError:
             if not self.stopping:  # nobody waits for this camera any more
                 raise
             return
-        self._served = self._suited(self.spec)
+        self._suited = self._find_suited(self.spec)
 
-    def _suited(self, spec: FrameSpec) -> tuple[Pipeline, ...]:
+    def _take_up(self) -> None:
+        """What it is to serve, if that has changed while no frame was about."""
+        with self._lock:
+            service, self._next = self._next, None
+            self._owes = self._owes or (service is not None and self._reading)
+        if service is None:
+            return
+        for pipeline in self.served:
+            if pipeline not in service.served:
+                pipeline.close()
+        self.served, self._planned = service.served, None
+        self.slots_wanted = max(self.slots_wanted, service.slots)
+
+    @contextmanager
+    def _calling(self, what: str) -> Iterator[None]:
+        self.call = (what, time.monotonic_ns())
+        try:
+            yield
+        finally:
+            self.call = None
+
+    def _find_suited(self, spec: FrameSpec) -> tuple[Pipeline, ...]:
         """The pipelines whose view such pictures have; the others are refused, and told.
 
         Raises when there is none, and of a source that is opened only once when one is refused: it cannot change.
@@ -133,12 +217,18 @@ class SourceUnit(Unit):
         spec = self.spec
         assert spec is not None
         if spec != self._planned:
-            self._slot_bytes, self._ways = self._largest(spec), tuple(self._find_ways(spec))
+            suited = {p: runners for p, runners in self.served.items() if p in self._suited}
+            self._slot_bytes, self._ways = self._largest(spec), tuple(find_ways(spec, suited))
             self._planned = spec
-        scratch = {w.owner: wants for w in self._ways if (wants := w.preprocess.wants())}
+        memory = self._slot_memory
+        slots = Slots.wants(self.slots_wanted, self._slot_bytes, memory) if memory is not None else []
+        return {self.name: slots, **_scratch(self._ways)}
+
+    @property
+    def _slot_memory(self) -> Memory | None:
+        """None: the source wants none, its frames are elsewhere."""
         memory: Memory | None = getattr(self.source, "slot_memory", self._device.frame_memory)
-        slots = Slots.wants(self._slots_wanted, self._slot_bytes, memory) if memory is not None else []
-        return {self.name: slots, **scratch}
+        return memory
 
     def _largest(self, spec: FrameSpec) -> int:
         """Bytes of a slot: a camera may come back with any size up to its `max_size`."""
@@ -148,66 +238,156 @@ class SourceUnit(Unit):
         width, height = (n + n % 2 for n in most)
         return max(spec.nbytes, FrameSpec(width, height, spec.format).nbytes)
 
-    def _find_ways(self, spec: FrameSpec) -> list[Way]:
-        ways = []
-        for pipeline in self._served:
-            for runner in self._runners[pipeline]:
-                owner = f"pipeline {pipeline.name} on {runner.name}"
-                with runner.device.current():
-                    ways.append(Way(owner, pipeline, runner, runner.preprocessor(owner, spec, pipeline.view)))
-        return ways
-
     def work(self) -> None:
+        with self._lock:
+            self._reading = True
+        try:
+            while self._delivered():  # until more slots are wanted than there are
+                self.let_go()
+                self.free()
+                self.prepare()
+        finally:
+            self.call = None
+            with self._lock:
+                self._reading = False
+                self._owes = self._owes or self._next is not None
+            self._take_up()
+            self._say_served()
+
+    def _delivered(self) -> bool:
+        """Read until the end, or until it is to be opened again (True)."""
         assert self.spec is not None
         slots = self._settle()
-        for pipeline in self._served:
+        self._say_served()
+        for pipeline in self._suited:
             pipeline.begin()
         # pictures from a folder and drawn ones may repeat themselves
         watched = self.source.live and not getattr(self.source, "stills", False)
         watch = Watch(self.spec) if watched else None
-        self.source.start(slots)
+        with self._calling("start"):
+            self.source.start(slots)
         self.leased = getattr(self.source, "frame_slots", None) or slots
-        serving = list(self._served)
-        said = False
-        with suppress(EndOfStream):
-            while serving and not self.stopping:
+        serving = list(self._suited)
+        seq, said = 0, False
+        while not self.stopping:
+            if self._next is not None:
+                if self._is_short(self._next):
+                    return True
+                serving = self._change(serving, seq)
+            if len(self._bound) > len(self._ways):
+                self._let_ways_go()
+            if not serving:
+                return False
+            if not self.source.live and all(p.lineage.paused for p in serving):
+                self._stop.wait(POLL_S)  # a file waits; a camera goes on
+                continue
+            try:
+                self.call = ("read", time.monotonic_ns())
                 frame = self.source.read(POLL_S)
-                if frame is None:
-                    continue
-                if not said:  # only a picture proves that a camera is back
-                    said = True
-                    self.say_running()
-                if watch is not None:
-                    frame.tags = {**frame.tags, "look": watch.look(frame, time.monotonic_ns())}
-                serving = self._hand_over(frame, serving)
+            except EndOfStream:
+                return False
+            self.call = None
+            if frame is None:
+                continue
+            if not said:  # only a picture proves that a camera is back
+                said = True
+                self.say_running()
+            if watch is not None:
+                frame.tags = {**frame.tags, "look": watch.look(frame, time.monotonic_ns())}
+            seq = frame.seq + 1
+            serving = self._hand_over(frame, serving)
+        return False
+
+    def _is_short(self, service: Service) -> bool:
+        return self.grows and service.slots > self.slots_wanted
+
+    def _change(self, serving: list[Pipeline], seq: int) -> list[Pipeline]:
+        """Serve other pipelines from the frame of number `seq` on; those that stay miss none."""
+        with self._lock:
+            service, self._next, self._owes = self._next, None, True
+        assert service is not None
+        new = [p for p in service.served if p not in self.served]
+        ways = tuple(w for w in service.ways if w.spec == self.spec and w.pipeline in new)
+        try:
+            if {w.pipeline for w in ways} != {
+                p for p in new if service.served[p]
+            }:  # it was opened again meanwhile
+                ways = self._find_missing(service.served, new)
+            self._bind(ways)
+        except EdgedError as e:
+            log.error("%s: %s", self.name, e)
+            for pipeline in new:
+                pipeline.refused = e
+            new, ways = [], ()
+        for pipeline in self.served:
+            if pipeline not in service.served:
+                pipeline.close()
+        self._ways = (*(w for w in self._ways if w.pipeline in service.served), *ways)
+        self._suited = (*(p for p in self._suited if p in service.served), *new)
+        self.served = service.served
+        for pipeline in new:
+            pipeline.begin(seq)
+        self._let_ways_go()
+        return [*(p for p in serving if p in service.served), *new]
+
+    def _find_missing(self, served: Served, new: Sequence[Pipeline]) -> tuple[Way, ...]:
+        assert self.spec is not None
+        for pipeline in new:
+            pipeline.view.check(self.name, self.spec)
+        return tuple(find_ways(self.spec, {p: served[p] for p in new}, taken=self.regions.keys()))
+
+    def _bind(self, ways: tuple[Way, ...]) -> None:
+        """Give ways that are new their memory; what is bound already stays as it is."""
+        before = self._bound
+        self._bound = (*before, *ways)  # `device_of` looks there
+        try:
+            fresh = self.allocate(_scratch(ways), keep=True)
+            for way in ways:
+                way.bind(fresh.get(way.owner))
+        except BaseException:
+            for way in ways:
+                way.unbind()
+                self.forget(way.owner)
+            self._bound = before
+            raise
+        for region in fresh.values():
+            region.freeze()
+
+    def _let_ways_go(self) -> None:
+        """Those of pipelines that have left, once their last frame is done; says so when none remains."""
+        for way in self._bound:
+            if way not in self._ways and way.pipeline.over:
+                way.unbind()
+                self.forget(way.owner)
+        self._bound = tuple(w for w in self._bound if w in self._ways or not w.pipeline.over)
+        if len(self._bound) == len(self._ways):
+            self._say_served()
+
+    def _say_served(self) -> None:
+        if self._owes:
+            self._owes = False
+            self._post(Report(self.name, "served"))
 
     def _settle(self) -> Slots:
-        """The slots, with every way bound. What fits from before stays as it is."""
+        """The slots, with every way bound, before the first frame. What fits from before stays as it is."""
         plan = self.plan()
-        kept = {(w.pipeline, w.runner) for w in self._ways}
         for way in self._bound:
-            if (way.pipeline, way.runner) not in kept:
-                way.runner.unfit(way.pipeline)  # before its memory goes
+            if way not in self._ways:
+                way.unbind()
+                self.forget(way.owner)
         for owner, region in self.regions.items():
-            other_way = owner != self.name and self._bound is not self._ways
-            if other_way or region.wants != tuple(plan.get(owner, ())):
+            if region.wants != tuple(plan.get(owner, ())):
                 region.close()
         fresh = self.allocate(plan)
-        if self._bound is not self._ways or fresh:
-            for way in self._ways:
-                if way.owner in fresh:
-                    self._bind(way, fresh[way.owner])
-                way.runner.fit(way.pipeline, way.preprocess)
-            self._bound = self._ways
+        for way in self._ways:
+            if way not in self._bound or way.owner in fresh:
+                way.bind(fresh.get(way.owner))
+        self._bound = self._ways
         if self.slots is None or self.name in fresh:
             self.slots = Slots.of(fresh[self.name], len(plan[self.name]))
         for region in fresh.values():
             region.freeze()
         return self.slots
-
-    def _bind(self, way: Way, region: Region) -> None:
-        with way.runner.device.current():
-            way.preprocess.bind(region)
 
     def _hand_over(self, frame: Frame, serving: list[Pipeline]) -> list[Pipeline]:
         """Give the frame to each pipeline; returns those that still take frames."""
@@ -231,7 +411,8 @@ class SourceUnit(Unit):
     def let_go(self) -> None:
         """Close the source, and see that nobody reads its memory any more."""
         try:
-            self.source.close()
+            with self._calling("close"):
+                self.source.close()
         finally:
             if self.leased is not None and not self.leased.wait_all_free(REST_S):
                 for pipeline in self.pipelines:
@@ -251,15 +432,25 @@ class SourceUnit(Unit):
 
     def release(self) -> None:
         """Let the pipelines end, close the source, and free the memory when nobody reads it any more."""
+        with self._lock:
+            self._over = True
+        self._take_up()
         failed = self.error is not None and not self.recovers
         for pipeline in self.pipelines:
             pipeline.close("faulted" if failed else "ended")
         with ExitStack() as stack:
             stack.callback(self.free)
+            stack.callback(self._unbind_all)
             stack.callback(self._let_memory_go)
             if self.leased is not None:
                 stack.callback(self._await_leases, self.leased)
-            self.source.close()
+            with self._calling("close"):
+                self.source.close()
+
+    def _unbind_all(self) -> None:
+        """A runner may outlive this source."""
+        for way in self._bound:
+            way.unbind()
 
     def _await_leases(self, slots: Slots) -> None:
         while not self.stopping:  # the input is at its end; a slow model takes the time that it takes
@@ -272,3 +463,7 @@ class SourceUnit(Unit):
                 f"{self.name}: {held} frames were not given back within {LEASE_S:g} s",
                 hint="a runner hangs; see the lines about it",
             )
+
+
+def _scratch(ways: Sequence[Way]) -> dict[str, Sequence[Want]]:
+    return {w.owner: wants for w in ways if (wants := w.preprocess.wants())}

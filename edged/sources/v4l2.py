@@ -69,6 +69,10 @@ class V4l2Source(SlotSource):
         return self.options.max_size
 
     @property
+    def exclusive(self) -> bool:
+        return True
+
+    @property
     def paced(self) -> bool:
         return False
 

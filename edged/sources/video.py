@@ -75,6 +75,10 @@ class VideoSource(SlotSource):
         return BACKOFF if self.options.camera else None
 
     @property
+    def exclusive(self) -> bool:
+        return self.options.camera
+
+    @property
     def max_size(self) -> Size | None:
         return self.options.max_size
 

