@@ -207,22 +207,27 @@ class Changing:
     def _failed(self, now: float, roster: Roster, units: Iterable[str]) -> bool:
         """Whether one of these keeps the change from being made; `_error` says why."""
         for unit in units:
-            kind = roster.kinds[unit]
-            if roster.is_starting(unit) and kind not in ("camera", "runner") and now >= self._since + OPEN_S:
-                self._error = EdgedError(
-                    f"{unit} has not opened within {OPEN_S:g} s", hint="look at what it opens"
-                )
-                return True
+            if not _refuses(roster, unit):
+                continue
             error = roster.errors.get(unit)
-            verdict = FAULTS[kind].at_boot
-            if error is not None and roster.phases[unit] == "faulted" and verdict == "refuse to start":
+            if error is not None and roster.phases[unit] == "faulted":
                 self._error = error
+                return True
+            late = roster.kinds[unit] != "runner" and now >= self._since + OPEN_S
+            if late and roster.is_starting(unit):
+                hint = "look at what it opens"
+                self._error = EdgedError(f"{unit} has not opened within {OPEN_S:g} s", hint=hint)
                 return True
         return False
 
     def _waits(self, now: float, roster: Roster, units: Iterable[str]) -> bool:
         patient = now < self._since + CAMERA_S
-        return any(roster.is_starting(u) and (patient or roster.kinds[u] != "camera") for u in units)
+        return any(roster.is_starting(u) and (patient or _refuses(roster, u)) for u in units)
+
+
+def _refuses(roster: Roster, unit: str) -> bool:
+    """Whether the change is refused when this unit does not open; a camera and a broker may be away."""
+    return FAULTS[roster.kinds[unit]].at_boot == "refuse to start"
 
 
 def _leave(roster: Roster, units: Iterable[str], *, drop: bool = False) -> Leave:

@@ -119,10 +119,10 @@ class Roster:
         failures = self.recoveries[key].failures
         return f"; restart {failures} of {tries}" if failures <= tries else f"; {tries} restarts did not help"
 
-    def given_up(self, key: str) -> bool:
-        """Whether no further restart is to be tried."""
+    def given_up(self, key: str, *, ending: bool) -> bool:
+        """Whether no further restart is to be tried, where restarts have an end: on the way out none is."""
         tries, recovery = FAULTS[self.kinds[key]].tries, self.recoveries.get(key)
-        return tries is not None and recovery is not None and recovery.failures > tries
+        return tries is not None and recovery is not None and (ending or recovery.failures > tries)
 
     def tell_afresh(self, unit: str) -> list[Tell]:
         """A unit that failed many times in a row is tried with new memory: once until it is back."""

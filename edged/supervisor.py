@@ -115,9 +115,10 @@ class Core:
             return [*actions, *self._go_on(now)]
         later = self.phase not in ("booting", "admitting") or (kind == "sink" and key in self.roster.opened)
         verdict = FAULTS[kind].later if later else FAULTS[kind].at_boot
-        if verdict in ("refuse to start", "lose it") or self.roster.given_up(key):
+        given_up = self.roster.given_up(key, ending=self.phase == "draining")
+        if verdict in ("refuse to start", "lose it") or given_up:
             self.code = r.error.exit_code if self.code is ExitCode.OK else self.code
-        if later and self.roster.given_up(key):
+        if later and given_up:
             return [*actions, *self._drain(now, f"{key} failed", drop=True)]
         return [*actions, *self._go_on(now)]
 

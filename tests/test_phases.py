@@ -227,6 +227,14 @@ def test_a_camera_that_takes_its_time_is_waited_for_only_so_long() -> None:
     assert clock.say("camera b", "prepared") == [Go("camera b")]
 
 
+def test_a_broker_that_does_not_answer_is_no_refusal() -> None:
+    clock = Clock()
+    clock.do(Swap(era=1, kinds={"sink cloud": "remote-sink"}, first=("sink cloud",)))
+    assert clock.wait(CAMERA_S - 0.1) == []
+    assert clock.wait(0.2) == [Admit(())]
+    assert clock.do(Admitted())[-1] == Done()
+
+
 def test_a_pipeline_that_does_not_end_is_dropped_and_one_that_hangs_left_behind() -> None:
     clock = Clock()
     clock.until_loaded()

@@ -352,10 +352,10 @@ def test_a_fault_on_the_way_out_is_the_status_when_all_stop() -> None:
     clock = Clock()
     clock.run()
     clock.step(Asked("signal"))
-    clock.fault("source front")
+    clock.fault("model yolox")
     for kinds, _ in STAGES:
         clock.stop(kinds)
-    assert clock.actions[-1] == Exit(ExitCode.SOURCE)
+    assert clock.actions[-1] == Exit(ExitCode.ENGINE)
 
 
 def test_a_report_of_a_stranger_is_a_defect() -> None:
