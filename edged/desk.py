@@ -20,7 +20,7 @@ from typing import Any
 from edged.config.boot import Boot
 from edged.config.load import base_of, read
 from edged.config.patch import redact
-from edged.errors import ConfigError, EdgedError, ExitCode
+from edged.errors import ConfigError, EdgedError, ExitCode, encodable
 from edged.models.model import Model
 from edged.rollout import LOOK_S, Ended, Rollout, Runtime, Wanted, one_line
 from edged.steering import Busy, ConfigState, RevisionInfo
@@ -92,9 +92,9 @@ class Desk:
             at=entry.at,
             touched=public.touched,
             confirm_left_s=None if public.trial is None else public.trial.left_s(self._clock()),
-            file=self._booted.file,
+            file=encodable(self._booted.file),
             file_changed=self._file_hash() != entry.grew_from,
-            base=str(base_of(self._booted.file)),
+            base=encodable(str(base_of(self._booted.file))),
             data=redact(public.data),
         )
 

@@ -110,7 +110,12 @@ class Tree:
             "TREE": str(self.folder),
             "REAL": sys.executable,
         }
-        command = [self.root / "scripts/install", "--python", self.folder / "bin/python", *arguments]
+        command = [
+            str(self.root / "scripts/install"),
+            "--python",
+            str(self.folder / "bin/python"),
+            *arguments,
+        ]
         return subprocess.run(
             command,
             capture_output=True,
