@@ -53,6 +53,15 @@ def folder_of(state_dir: Path, file: str | os.PathLike[str]) -> Path:
     return state_dir / "config" / f"{name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
 
 
+def all_data(folder: Path) -> list[Any]:
+    """The data of every revision in a folder, also of one that another process has. OSError, ValueError."""
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    return [json.loads((folder / name).read_bytes()) for name in names if _DATA.fullmatch(name)]
+
+
 class Revisions:
     """The revisions in one folder. Used by one thread at a time; it touches the disk only where said.
 
