@@ -64,6 +64,14 @@ class EdgedError(Exception):
         return f"{self.message}\n  remedy: {self.hint}" if self.hint else self.message
 
 
+def defect(error: BaseException) -> EdgedError:
+    """One that edged did not raise on purpose."""
+    return EdgedError(
+        f"unexpected {type(error).__name__}: {error}",
+        hint="this is a defect in edged; please report it with the lines of the journal (journalctl -u edged)",
+    )
+
+
 def forget_frames(error: BaseException) -> None:
     """Drop the tracebacks of an error that is to be kept, and of all that led to it.
 

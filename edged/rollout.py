@@ -25,7 +25,7 @@ from edged.config.load import MAX_BYTES, base_of, from_data, parse, read
 from edged.config.machine import inspect_machine
 from edged.config.patch import canonical, diff, etag, plain, restore
 from edged.config.schema import Config
-from edged.errors import ConfigError, EdgedError, ExitCode, Problem
+from edged.errors import ConfigError, EdgedError, ExitCode, Problem, defect
 from edged.health import Health
 from edged.models.model import Model
 from edged.steering import Busy, NoSuchThing, Stale
@@ -162,14 +162,14 @@ class Rollout:
             raise Stale(message, hint="get the configuration again, and repeat the change on that")
         want = _sound(wanted)
         tag = etag(want.data)
-        if tag == current.etag and want.grew_from not in (None, current.grew_from):
+        same = tag == current.etag
+        if same and want.grew_from not in (None, current.grew_from):
             self._revisions.regrow(str(want.grew_from))
             self._show(self._confirmed.data, self.public.touched)
-        # a file names models, which may be others by now
-        candidate = (
-            None if tag == current.etag and want.grew_from is None else _sound(lambda: self._checked(want))
-        )
-        if candidate is None or (tag == current.etag and candidate.models == self._confirmed.models):
+        # a file that is read again names models, which may be others by now
+        known = same and want.grew_from is None
+        candidate = self._confirmed if known else _sound(lambda: self._checked(want))
+        if same and candidate.models == self._confirmed.models:
             log.info("%s is the same as revision %d: nothing changes", want.label, current.number)
             return
         entry = Entry(
@@ -291,10 +291,7 @@ def _sound(prepare: Callable[[], T]) -> T:
         raise
     except Exception as e:
         log.exception("a change of the configuration cannot be checked: a defect in edged")
-        raise EdgedError(
-            f"the change cannot be checked: unexpected {type(e).__name__}: {e}",
-            hint="this is a defect in edged: report it with the lines of the journal (journalctl -u edged)",
-        ) from e
+        raise defect(e) from e
 
 
 def one_line(e: BaseException) -> str:

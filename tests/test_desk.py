@@ -352,7 +352,7 @@ def test_a_defect_in_checking_is_a_refusal(rig: Rig, monkeypatch: pytest.MonkeyP
         patch.setattr("edged.rollout.inspect_machine", inspect)
         found = error(apply(desk, rig.site.with_every(2)))
     assert isinstance(found, EdgedError)
-    assert found.message == "the change cannot be checked: unexpected ZeroDivisionError: a defect"
+    assert found.message == "unexpected ZeroDivisionError: a defect"
     assert (daemon.changes, daemon.stops.empty(), outcomes(desk)) == ([], True, [(1, "confirmed")])
     assert confirmed(desk, daemon, rig.site.with_every(2)).revision == 2
 
