@@ -85,7 +85,7 @@ class Tree:
         for name in ("configs", "systemd"):
             shutil.copytree(SCRIPTS.parent / name, self.root / name)
         places = {"/opt/edged": "opt", "/usr/local": "local", "/etc/edged": "etc", "/run/systemd": "run"}
-        for name in ("install", "uninstall", "_service.sh", "setup"):
+        for name in ("install", "_service.sh", "setup"):
             text = (SCRIPTS / name).read_text()
             for there, here in places.items():
                 text = text.replace(there, str(folder / here))
