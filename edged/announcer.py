@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
+from edged.errors import encodable
 from edged.health import Health
 from edged.messages import Event, Identity, Message, MessageClass, PipelineState, State, topic
 from edged.pipeline import Offer
@@ -37,7 +38,7 @@ class Announcer:
             unit=unit,
             state=state,
             was=self._states.get(unit),
-            reason=reason,
+            reason=encodable(reason),
         )
         self._states[unit] = state
         self._publish("event", event, self._seq, self.offers)

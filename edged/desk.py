@@ -20,7 +20,7 @@ from typing import Any
 from edged.config.boot import Boot
 from edged.config.load import base_of, read
 from edged.config.patch import redact
-from edged.errors import ConfigError, EdgedError, ExitCode
+from edged.errors import ConfigError, EdgedError, ExitCode, encodable
 from edged.models.model import Model
 from edged.rollout import LOOK_S, Ended, Rollout, Runtime, Wanted, one_line
 from edged.steering import Busy, ConfigState, RevisionInfo
@@ -71,13 +71,15 @@ class Desk:
         self._thread.start()
 
     def close(self, timeout_s: float = 1.0) -> None:
-        """End. A trial stays one on disk, and is undone at the next start. Idempotent."""
+        """End. A trial stays one on disk, and is undone at the next start; what waits is Busy. Idempotent."""
         with self._lock:
             self._closing.set()
         self._jobs.put(None)
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         if not self._thread.is_alive():
+            while not self._jobs.empty():
+                self._fail(self._jobs.get(), _stopping())
             self._booted.revisions.close()
 
     def config(self) -> ConfigState:
@@ -92,9 +94,9 @@ class Desk:
             at=entry.at,
             touched=public.touched,
             confirm_left_s=None if public.trial is None else public.trial.left_s(self._clock()),
-            file=self._booted.file,
+            file=encodable(self._booted.file),
             file_changed=self._file_hash() != entry.grew_from,
-            base=str(base_of(self._booted.file)),
+            base=encodable(str(base_of(self._booted.file))),
             data=redact(public.data),
         )
 
@@ -126,7 +128,7 @@ class Desk:
 
     def _refusal(self) -> Busy | None:
         if self._closing.is_set():
-            return Busy("edged is stopping", hint="try again once it has started")
+            return _stopping()
         if not self._busy:
             return None
         public = self._rollout.public
@@ -159,7 +161,7 @@ class Desk:
             while (job := self._jobs.get()) is not None:
                 self._carry_out(job)
         except Ended:
-            self._fail(job, Busy("edged is stopping", hint="look at the configuration once it has started"))
+            self._fail(job, _stopping())
         except Exception as e:  # what runs may not be what was confirmed: only a new process knows
             log.exception("a change of the configuration came to no end")
             self._fail(
@@ -199,3 +201,7 @@ class Desk:
             self._closing.set()
         if job is not None and not job.done.done():
             job.done.set_exception(e)
+
+
+def _stopping() -> Busy:
+    return Busy("edged is stopping", hint="look at the configuration once it has started, and try again")

@@ -41,23 +41,35 @@ class ExitCode(IntEnum):
     UNREACHABLE = 14  # no daemon answers on the control socket
 
 
+def encodable(text: str) -> str:
+    r"""`text` as every encoder takes it: half a character, as in a file's name that is no UTF-8, becomes "\udcff"."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class EdgedError(Exception):
     """Base of all errors that edged raises on purpose.
 
-    `message` says what is wrong and where; `hint` says what to do about it. `wait_s`: what is tried again by itself is
-    not tried sooner.
+    `message` says what is wrong and where; `hint` says what to do about it. Both are `encodable`: errors go wherever
+    texts go. `wait_s`: what is tried again by itself is not tried sooner.
     """
 
     exit_code: ExitCode = ExitCode.INTERNAL
     wait_s: float = 0.0
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = encodable(message), encodable(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\n  remedy: {self.hint}" if self.hint else self.message
+
+
+def defect(error: BaseException) -> EdgedError:
+    """One that edged did not raise on purpose."""
+    return EdgedError(
+        f"unexpected {type(error).__name__}: {error}",
+        hint="this is a defect in edged; please report it with the lines of the journal (journalctl -u edged)",
+    )
 
 
 def forget_frames(error: BaseException) -> None:
@@ -82,6 +94,10 @@ class Problem:
     path: str
     message: str
     hint: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("path", "message", "hint"):
+            object.__setattr__(self, name, encodable(getattr(self, name)))
 
     @property
     def text(self) -> str:

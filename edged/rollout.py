@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -25,7 +25,7 @@ from edged.config.load import MAX_BYTES, base_of, from_data, parse, read
 from edged.config.machine import inspect_machine
 from edged.config.patch import canonical, diff, etag, plain, restore
 from edged.config.schema import Config
-from edged.errors import ConfigError, EdgedError, ExitCode, Problem
+from edged.errors import ConfigError, EdgedError, ExitCode, Problem, defect
 from edged.health import Health
 from edged.models.model import Model
 from edged.steering import Busy, NoSuchThing, Stale
@@ -35,6 +35,7 @@ LOOK_S = 0.1  # between two looks at a trial
 CHANGE_S = 600.0  # a change that takes longer hangs: a large engine loads in a minute or two
 MOST_SHOWN = 8  # differences in a line of the log
 LABEL = "the new configuration"
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -159,15 +160,18 @@ class Rollout:
                 f"it was made for another revision: now it is revision {current.number}, etag {current.etag}"
             )
             raise Stale(message, hint="get the configuration again, and repeat the change on that")
-        want = wanted()
+        want = _sound(wanted)
         tag = etag(want.data)
-        if tag == current.etag:
-            if want.grew_from not in (None, current.grew_from):
-                self._revisions.regrow(str(want.grew_from))
-                self._show(self._confirmed.data, self.public.touched)
+        same = tag == current.etag
+        if same and want.grew_from not in (None, current.grew_from):
+            self._revisions.regrow(str(want.grew_from))
+            self._show(self._confirmed.data, self.public.touched)
+        # a file that is read again names models, which may be others by now
+        known = same and want.grew_from is None
+        candidate = self._confirmed if known else _sound(lambda: self._checked(want))
+        if same and candidate.models == self._confirmed.models:
             log.info("%s is the same as revision %d: nothing changes", want.label, current.number)
             return
-        candidate = self._checked(want)
         entry = Entry(
             number=self._ledger.next,
             at=time.time_ns(),
@@ -277,6 +281,17 @@ class Rollout:
         """To those who listen to events, and to the log."""
         log.log(level, "configuration: %s: %s", state, reason)
         self._runtime.event(state, reason)
+
+
+def _sound(prepare: Callable[[], T]) -> T:
+    """Before anything is kept or run, a defect is a refusal like others."""
+    try:
+        return prepare()
+    except EdgedError:
+        raise
+    except Exception as e:
+        log.exception("a change of the configuration cannot be checked: a defect in edged")
+        raise defect(e) from e
 
 
 def one_line(e: BaseException) -> str:

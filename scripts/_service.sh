@@ -49,6 +49,19 @@ place_units() {
 
 enable_units() { systemctl --quiet enable edged.service edged.socket; }
 
+# remove_units: stopped and disabled before, and the command with them.
+remove_units() {
+    local unit
+    for unit in edged.socket edged.service; do # the socket first, or it starts the service again
+        if [[ -f ${PLACES[$unit]} ]]; then
+            with_systemd systemctl --quiet stop "$unit"
+            systemctl --quiet disable "$unit"
+        fi
+    done
+    rm -f "${PLACES[@]}"
+    if owns_command; then rm -f "$COMMAND"; fi
+}
+
 owns_command() { [[ $(readlink "$COMMAND" || true) == "$PREFIX/venv/bin/edged" ]]; }
 
 # environments: their numbers, the newest last.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edged.announcer import Announcer
 from edged.health import Health
-from edged.messages import Event, Identity, Message, PipelineState, State
+from edged.messages import Event, Identity, Message, PipelineState, State, encode
 
 WHO = Identity("robot-7", "s")
 
@@ -37,3 +37,9 @@ def test_a_state_tells_saw_nothing_from_not_looking() -> None:
         "front": PipelineState("running"),
         "rear": PipelineState("faulted", "unplugged"),
     }
+
+
+def test_a_reason_is_text_that_every_encoder_takes() -> None:
+    said: list[Message] = []
+    Announcer(WHO, [said.append], None).event("source a", "faulted", "cannot read b\udcff.png")
+    assert b"cannot read b\\\\udcff.png" in encode(said[0].body, "json")

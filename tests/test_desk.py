@@ -36,6 +36,7 @@ class FakeDaemon:
     def __init__(self) -> None:
         self.now = 1000.0
         self.changes: list[Config] = []
+        self.models: Mapping[str, Model] = {}
         self.touches: tuple[str, ...] = ("front",)
         self.fails: list[BaseException | None] = []
         self.hangs = self.holds = False  # the next changes never end; and time stands still then
@@ -50,6 +51,7 @@ class FakeDaemon:
     def change(self, config: Config, models: Mapping[str, Model]) -> Future[tuple[str, ...]]:
         assert set(models) == set(config.models)
         self.changes.append(config)
+        self.models = models
         self.stops_now |= self.stops_with_change
         done: Future[tuple[str, ...]] = Future()
         if self.hangs:
@@ -88,6 +90,10 @@ class FakeDaemon:
         found, reason = self.events.get(timeout=WAIT_S)
         assert found == state, reason
         return reason
+
+    def runs_model(self, name: str) -> str:
+        """Its version."""
+        return self.models[name].version
 
     @property
     def runs(self) -> int:
@@ -336,6 +342,33 @@ def test_a_defect_ends_the_process(rig: Rig) -> None:
     assert daemon.stops.get(timeout=WAIT_S)[1] is ExitCode.INTERNAL
 
 
+def test_a_defect_in_checking_is_a_refusal(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, daemon = rig.start()
+
+    def inspect(config: Config) -> None:
+        raise ZeroDivisionError("a defect")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("edged.rollout.inspect_machine", inspect)
+        found = error(apply(desk, rig.site.with_every(2)))
+    assert isinstance(found, EdgedError)
+    assert found.message == "unexpected ZeroDivisionError: a defect"
+    assert (daemon.changes, daemon.stops.empty(), outcomes(desk)) == ([], True, [(1, "confirmed")])
+    assert confirmed(desk, daemon, rig.site.with_every(2)).revision == 2
+
+
+def test_what_waits_when_the_desk_closes_is_told(rig: Rig) -> None:
+    booted = boot(rig.site.file)
+    daemon = FakeDaemon()
+    desk = Desk(daemon, booted, inspect_machine(booted.config).models)  # and it is never started
+    change = apply(desk, rig.site.with_every(2))
+    desk.close()
+    found = error(change)
+    assert isinstance(found, Busy)
+    assert found.message == "edged is stopping"
+    assert daemon.changes == []
+
+
 def test_a_pipeline_that_was_faulted_before_does_not_hold_up_a_change(rig: Rig) -> None:
     desk, daemon = rig.start()
     daemon.healths_now = {"front": Health("faulted", "camera front: unplugged", 1.0)}
@@ -405,6 +438,19 @@ class TestReload:
         assert desk.config().file_changed
         state = done(desk.reload(by="SIGHUP"))
         assert (state.revision, state.file_changed, daemon.changes) == (1, False, [])
+
+    def test_a_file_that_is_the_same_with_another_model_is_tried(self, rig: Rig) -> None:
+        desk, daemon = rig.start()
+        toml = rig.site.folder / "tiny" / "model.toml"
+        before = toml.read_text()
+        toml.write_text(f'version = "2"\n{before}')
+        assert done(apply(desk, rig.site.data)).revision == 1
+        assert done(desk.reload(by="SIGHUP")).revision == 2
+        daemon.next_event("trial")
+        daemon.next_event("confirmed")
+        assert (daemon.runs_model("tiny"), len(daemon.changes)) == ("2", 1)
+        assert done(desk.reload(by="SIGHUP")).revision == 2
+        assert len(daemon.changes) == 1
 
     def test_a_changed_file_is_tried_and_confirmed(self, rig: Rig) -> None:
         desk, daemon = rig.start()

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edged import errors
 from edged.errors import ConfigError, EdgedError, ExitCode, MissingPackage, Problem
@@ -31,6 +33,16 @@ def test_each_error_has_its_own_exit_code_but_a_missing_package_is_of_the_config
     assert codes.pop(EdgedError) is ExitCode.INTERNAL
     assert len(set(codes.values())) == len(codes)
     assert ExitCode.OK not in codes.values()
+
+
+@given(st.text("aü\n\\😀\ud800\udcff\udfff"))
+def test_errors_are_texts_that_every_encoder_takes(text: str) -> None:
+    problem = Problem(text, text, text)
+    error = EdgedError(text, hint=text)
+    for made in (problem.path, str(problem), error.message, str(error), str(ConfigError(text, [problem]))):
+        made.encode()
+    if not any("\ud800" <= c <= "\udfff" for c in text):
+        assert (error.message, error.hint, problem.path) == (text, text, text)
 
 
 def test_an_error_tells_its_remedy() -> None:

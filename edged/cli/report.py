@@ -28,8 +28,10 @@ from edged.cli import _daemon
 from edged.cli._scrub import Scrubber
 from edged.cli._toml import document
 from edged.cli.snapshot import write
+from edged.config.boot import revisions_folder
 from edged.config.load import base_of, parse, read
 from edged.config.patch import redact
+from edged.config.revisions import all_data
 from edged.control.client import Client
 from edged.errors import ConfigError, EdgedError, ExitCode
 
@@ -64,9 +66,14 @@ def run(args: argparse.Namespace) -> int:
     client = _daemon.client(args)
     file = args.config or _file_of(client)
     data = _data(file)
-    scrubber = Scrubber(data or {}, base_of(file))
     pieces: dict[str, bytes] = {}
     missing: dict[str, str] = {}
+    revisions: list[Any] = []
+    try:  # what runs, or ran, may have secrets that the file has not
+        revisions = all_data(revisions_folder(file))
+    except (OSError, ValueError) as e:
+        missing["secrets"] = f"those of revisions alone are not known and may be in here, use sudo: {e}"
+    scrubber = Scrubber({"file": data or {}, "revisions": revisions}, base_of(file))
     for name, text in collect(Context(client, file, data), scrubber):
         if isinstance(text, Missing):
             missing[name] = scrubber.text(text.message)

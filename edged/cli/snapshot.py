@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
 from pathlib import Path
 
 from edged.cli import _daemon
@@ -42,8 +43,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def write(file: Path, data: bytes) -> None:
-    """CannotWrite says what is in the way."""
+    """A file for this user alone. CannotWrite says what is in the way.
+
+    Only a file of one's own gives way: root may be called in a folder where others have put a link in its place.
+    """
     try:
-        file.write_bytes(data)
+        if _is_own(file):
+            file.unlink()
+        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as f:
+            f.write(data)
     except OSError as e:
         raise CannotWrite(f"cannot write {file}: {e.strerror}", hint="give another path with -o") from e
+
+
+def _is_own(file: Path) -> bool:
+    try:
+        found = file.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()

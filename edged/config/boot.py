@@ -55,7 +55,7 @@ def boot(file: str | os.PathLike[str]) -> Boot:
     """
     path = os.fspath(file)
     found = _look(path)
-    revisions = Revisions(folder_of(_state_dir(found, base_of(path)), path))
+    revisions = Revisions(_folder(found, path))
     try:
         config, data, choice = _made(path, found, revisions, _choose(found, revisions))
     except ConfigError:
@@ -63,6 +63,16 @@ def boot(file: str | os.PathLike[str]) -> Boot:
         raise
     revisions.adopt(choice.ledger, data if choice.run == "file" else None)
     return Boot(path, config, data, revisions, choice.notes)
+
+
+def revisions_folder(file: str | os.PathLike[str]) -> Path:
+    """Where the revisions of a file are that a start would find."""
+    path = os.fspath(file)
+    return _folder(_look(path), path)
+
+
+def _folder(found: _File, path: str) -> Path:
+    return folder_of(_state_dir(found, base_of(path)), path)
 
 
 def _look(path: str) -> _File:

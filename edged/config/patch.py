@@ -16,7 +16,7 @@ from itertools import zip_longest
 from typing import Any
 
 from edged.config.words import GROUPS, MASK, Problems, has_mask, hide_credentials, is_secret, join, show
-from edged.errors import ConfigError, Problem
+from edged.errors import ConfigError, Problem, encodable
 
 MAX_DEPTH = 32  # tables and lists in each other; a configuration needs six
 _TIMES = (datetime.datetime, datetime.date, datetime.time)  # which TOML has and JSON has not
@@ -26,20 +26,27 @@ _LONG = 60  # characters of a value that is shown
 def plain(data: Mapping[str, Any], name: str = "the configuration") -> dict[str, Any]:
     """A copy of plain JSON values; TOML's times become text. ConfigError where something else is in it."""
 
+    def text(value: str, path: str) -> str:
+        if value != encodable(value):
+            raise ConfigError(name, [Problem(path, f"is no text: {value}", "write it in whole characters")])
+        return value
+
     def copy(value: Any, path: str, depth: int) -> Any:
         if depth > MAX_DEPTH:
             raise ConfigError(name, [Problem(path, f"is nested deeper than {MAX_DEPTH}", "write it flatter")])
         if isinstance(value, Mapping):
-            return {str(k): copy(v, join(path, str(k)), depth + 1) for k, v in value.items()}
+            return {text(str(k), path): copy(v, join(path, str(k)), depth + 1) for k, v in value.items()}
         if isinstance(value, (list, tuple)):
             return [copy(v, join(path, i), depth + 1) for i, v in enumerate(value)]
         if isinstance(value, _TIMES):
             return value.isoformat()
-        if value is None or isinstance(value, (str, bool, int, float)):
+        if isinstance(value, str):
+            return text(value, path)
+        if value is None or isinstance(value, (bool, int, float)):
             return value
         raise ConfigError(name, [Problem(path, f"is a {type(value).__name__}", "write what TOML can hold")])
 
-    return {str(k): copy(v, join("", str(k)), 1) for k, v in data.items()}
+    return {text(str(k), ""): copy(v, join("", str(k)), 1) for k, v in data.items()}
 
 
 def canonical(value: Any) -> bytes:

@@ -25,7 +25,7 @@ import msgspec
 from edged.config.ledger import Entry, Ledger, is_whole
 from edged.config.patch import canonical
 from edged.errors import EdgedError, ExitCode
-from edged.models.durable import make_folder, replace_file
+from edged.models.durable import make_folder, replace_file, sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,15 @@ def folder_of(state_dir: Path, file: str | os.PathLike[str]) -> Path:
     path = os.path.abspath(file)
     name = re.sub(r"[^A-Za-z0-9._-]", "_", os.path.basename(path))[:64]
     return state_dir / "config" / f"{name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+
+
+def all_data(folder: Path) -> list[Any]:
+    """The data of every revision in a folder, also of one that another process has. OSError, ValueError."""
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    return [json.loads((folder / name).read_bytes()) for name in names if _DATA.fullmatch(name)]
 
 
 class Revisions:
@@ -203,10 +212,30 @@ class Revisions:
             self._hold()
         for number in [e.number for e in ledger.entries if e.number in self._unkept]:
             replace_file(self.folder / f"{number:06}.json", self._unkept[number])
-        replace_file(self.folder / _INDEX, _sealed(ledger))
+        self._replace_index(ledger)
         self._on_disk = ledger
         self._unkept.clear()
         self._forget(ledger)
+
+    def _replace_index(self, ledger: Ledger) -> None:
+        """OSError: the one before is in place, also where the new one had its name and only could not be synced."""
+        index, new = self.folder / _INDEX, _sealed(ledger)
+        try:
+            replace_file(index, new)
+        except OSError:
+            if _holds(index, new):
+                self._put_back(index)
+            raise
+
+    def _put_back(self, index: Path) -> None:
+        try:
+            if self._on_disk is None:
+                index.unlink()
+                sync_folder(self.folder)
+            else:
+                replace_file(index, _sealed(self._on_disk))
+        except OSError as e:
+            log.warning("%s may name a revision that was refused after a loss of power: %s", index, e)
 
     def _forget(self, ledger: Ledger) -> None:
         """Delete what the index names no more, or what was cut short; what is left over is deleted next time."""
@@ -217,6 +246,13 @@ class Revisions:
                     os.unlink(self.folder / name)
         except OSError as e:
             log.warning("an old revision of the configuration stays: %s", e)
+
+
+def _holds(file: Path, data: bytes) -> bool:
+    try:
+        return file.read_bytes() == data
+    except OSError:
+        return False
 
 
 def _sealed(ledger: Ledger) -> bytes:

@@ -19,7 +19,7 @@ from edged.control.answers import Check, Count, History, PipelineAnswer, Revert,
 from edged.control.events import EventLog
 from edged.control.exposition import exposition
 from edged.control.reading import JSON, MERGE_PATCH, if_match, query, read_body
-from edged.control.rights import Peer
+from edged.control.rights import Peer, may_change
 from edged.control.streams import News, Stream, tell
 from edged.looks import Look
 from edged.messages import Identity, PipelineState
@@ -29,7 +29,8 @@ from edged.steering import Busy, ConfigState, Stale, Steering, Verb
 FRESH_S = 0.1  # many clients get the same snapshot for so long
 PICTURE_S = 5.0  # that a picture may take to come
 PICTURES = 4  # at once; others wait
-PEER = web.RequestKey("peer", Peer)  # of the request: who asks
+ASKERS = 4  # who is asking is looked up in the system's user database, which may wait for a network
+BY = web.RequestKey("by", str)  # of a change: who asks, in words
 
 _encoder = msgspec.json.Encoder()
 _T = TypeVar("_T")
@@ -46,6 +47,7 @@ class Handlers:
         self._began = time.monotonic()
         self._threads = ThreadPoolExecutor(2, "control")
         self._painters = ThreadPoolExecutor(PICTURES, "control picture")
+        self._askers = ThreadPoolExecutor(ASKERS, "control user")
         self._looks: set[Look] = set()  # of those that wait for a picture
         self._closed = False
         self._looked: tuple[float, Snapshot] | None = None  # written by any of the threads: a cache
@@ -57,6 +59,7 @@ class Handlers:
             look.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._painters.shutdown(wait=False, cancel_futures=True)
+        self._askers.shutdown(wait=False, cancel_futures=True)
 
     # What is observed.
 
@@ -108,11 +111,11 @@ class Handlers:
     async def revert(self, request: web.Request) -> web.StreamResponse:
         body = await read_body(request, JSON)
         wanted = msgspec.convert(body, Revert).revision
-        by = str(request[PEER])
+        by = request[BY]
         return self._configured(await self._result(lambda: self._steering.revert(wanted, by=by)))
 
     async def reload(self, request: web.Request) -> web.StreamResponse:
-        by = str(request[PEER])
+        by = request[BY]
         return self._configured(await self._result(lambda: self._steering.reload(by=by)))
 
     async def pause(self, request: web.Request) -> web.StreamResponse:
@@ -182,6 +185,10 @@ class Handlers:
         """In one of the threads."""
         return await asyncio.get_running_loop().run_in_executor(threads or self._threads, work)
 
+    async def admit(self, peer: Peer, group: str) -> tuple[bool, str]:
+        """Whether it may change things, and who it is. Nothing but other changes waits with it."""
+        return await self.do(lambda: (may_change(peer, group), str(peer)), self._askers)
+
     async def _json(self, make: Callable[[], Any]) -> web.Response:
         return web.Response(body=await self.do(lambda: _encoder.encode(make())), content_type=JSON)
 
@@ -207,7 +214,7 @@ class Handlers:
     ) -> web.StreamResponse:
         """`wanted(body, current)`: the whole configuration; what is hidden in it is put back."""
         condition = if_match(request)
-        body, by = await read_body(request, media_type), str(request[PEER])
+        body, by = await read_body(request, media_type), request[BY]
 
         def start() -> Future[ConfigState]:
             state = self._steering.config()

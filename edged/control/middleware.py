@@ -10,8 +10,8 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from edged.control.guard import Guard
-from edged.control.problems import MEDIA_TYPE, HttpError, defect, document
-from edged.errors import EdgedError
+from edged.control.problems import MEDIA_TYPE, HttpError, document
+from edged.errors import EdgedError, defect
 
 LARGEST = 1 << 20  # bytes of a body
 

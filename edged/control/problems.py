@@ -61,11 +61,3 @@ def document(error: EdgedError) -> ProblemDocument:
         hint=error.hint,
         problems=tuple(ProblemPart(p.path, p.message, p.hint) for p in found),
     )
-
-
-def defect(error: BaseException) -> EdgedError:
-    """One that edged did not raise on purpose."""
-    return EdgedError(
-        f"unexpected {type(error).__name__}: {error}",
-        hint="this is a defect in edged; please report it with the lines of the journal (journalctl -u edged)",
-    )

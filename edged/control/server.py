@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, suppress
 from types import TracebackType
 from typing import Any
@@ -17,17 +17,18 @@ from aiohttp.typedefs import Handler
 from edged.config.schema import ControlConfig
 from edged.control.events import EventLog
 from edged.control.guard import IDLE_S, MOST_CLIENTS, Guard
-from edged.control.handlers import PEER, Handlers
+from edged.control.handlers import BY, Handlers
 from edged.control.middleware import LARGEST, around, check_size, expected
 from edged.control.openapi import describe
 from edged.control.problems import HttpError
-from edged.control.rights import Peer, may_change
+from edged.control.rights import Peer
 from edged.control.routes import ROUTES, Route
 from edged.control.sockets import BACKLOG, Listening, inherited, listen, loopback, socket_path
 from edged.control.streams import News
 from edged.messages import Identity
 from edged.steering import Steering
 
+ADMIT_S = 10.0  # that the system may take to say who a client is
 LINGER_S = 0.5  # that a body which is refused is still read, so that its sender sees why
 STOP_S = 0.5  # that answers, and streams before them, may take to get out at the end
 
@@ -152,25 +153,26 @@ class ControlServer:
         async def answer(request: web.Request) -> web.StreamResponse:
             check_size(request)
             if route.who == "operators":
-                await self._admit(request, handlers.do)
+                await asyncio.wait_for(self._admit(request, handlers), ADMIT_S)
             return await asyncio.wait_for(route.handler(handlers, request), route.limit_s)
 
         return answer
 
-    async def _admit(self, request: web.Request, do: Callable[[Callable[[], bool]], Awaitable[bool]]) -> None:
-        """HttpError 403: whoever asks may not change things. Else request[PEER] says who it is."""
+    async def _admit(self, request: web.Request, handlers: Handlers) -> None:
+        """HttpError 403: whoever asks may not change things. Else request[BY] says who it is."""
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client went away")
         peer, group = Peer.of(transport.get_extra_info("socket")), self._config.group
-        if not await do(lambda: may_change(peer, group)):
+        admitted, by = await handlers.admit(peer, group)
+        if not admitted:
             raise HttpError(
                 403,
-                f"{peer} may read, and not change anything",
+                f"{by} may read, and not change anything",
                 hint=f"changes are for root, the user that edged runs as and members of group '{group}' "
                 f"(usermod -aG {group} USER)",
             )
-        request[PEER] = peer
+        request[BY] = by
 
 
 def _open(config: ControlConfig, listen_fds: Sequence[int]) -> Iterator[Listening]:

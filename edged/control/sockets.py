@@ -52,7 +52,7 @@ class Listening:
         self.sock.close()
         if self.file is not None:
             path, inode = self.file
-            with suppress(FileNotFoundError), _alone_in(path.parent):
+            with suppress(FileNotFoundError), _alone_at(path):
                 if path.lstat().st_ino == inode:
                     path.unlink()
 
@@ -62,7 +62,7 @@ def listen(path: Path, group: str) -> Listening:
     _check_length(path)
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with _alone_in(path.parent):
+        with _alone_at(path):
             _remove_stale(path)
             return _bound(path, group)
     except OSError as e:
@@ -110,14 +110,32 @@ def _check_length(path: Path) -> None:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Of two daemons that start at once, the second finds the first one's socket."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _alone_at(path: Path) -> Iterator[None]:
+    """Of two daemons that start at once, the second finds the first one's socket.
+
+    The lock is a file for the time being and for this user alone: what others can open (the folder) they can lock.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    while True:
+        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if not _is_at(lock, fd):  # who had it before has taken it away
+                continue
+            try:
+                yield
+            finally:
+                lock.unlink()
+            return
+        finally:
+            os.close(fd)
+
+
+def _is_at(path: Path, fd: int) -> bool:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
+        return os.path.samestat(path.lstat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
 
 
 def _remove_stale(path: Path) -> None:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from edged.errors import EdgedError
+from edged.errors import EdgedError, encodable
 from edged.messages import Event
 
 # kinds of units, as their names begin, and the journal's field for the rest of the name
@@ -55,18 +55,22 @@ def fields_of(record: logging.LogRecord) -> dict[str, str | int]:
 
 
 class JournalHandler(logging.Handler):
-    """Any thread. A line that the journal does not take goes to stderr."""
+    """Any thread. A line that the journal does not take goes to stderr, and what is wrong never to who logs it."""
 
     def __init__(self, send: Send) -> None:
         super().__init__()
         self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record)
         try:
-            self._send(text, **fields_of(record))
-        except OSError as e:
-            print(f"edged: {text} (the journal does not take it: {e})", file=sys.stderr, flush=True)
+            text = encodable(self.format(record))
+            fields = {k: encodable(v) if isinstance(v, str) else v for k, v in fields_of(record).items()}
+            try:
+                self._send(text, **fields)
+            except OSError as e:
+                print(f"edged: {text} (the journal does not take it: {e})", file=sys.stderr, flush=True)
+        except Exception:
+            self.handleError(record)
 
 
 def journal_handler(environment: Mapping[str, str] = os.environ) -> logging.Handler | None:

@@ -16,9 +16,13 @@ from edged.cli._rates import rates
 from edged.cli._scrub import Scrubber
 from edged.cli.main import main
 from edged.cli.status import duration
+from edged.config.boot import boot
+from edged.config.ledger import Entry
+from edged.config.patch import etag, merge
 from edged.control.answers import End
 from edged.control.client import Client
 from edged.errors import ExitCode
+from tests.config.site import Site
 from tests.control.fake import DATA, SECRET, Served, counts, event, served
 
 Run = Callable[..., tuple[int, str, str]]
@@ -276,6 +280,47 @@ def test_the_archive_has_everything_but_secrets(
     assert json.loads(texts["status.json"])["device"] == "robot-7"
     assert "edged_frames_total" in texts["metrics.txt"]
     assert "checks" in json.loads(texts["doctor.json"])
+
+
+def test_secrets_of_a_revision_are_taken_out_too(
+    api: Served, edged: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(tmp_path)
+    booted = boot(site.file)
+    now = booted.revisions.ledger
+    assert now is not None
+    data = merge(site.data, {"sinks": {"cloud": {"password_env": "OTHER_PASSWORD"}}})
+    entry = Entry(number=2, at=1, by="a test", etag=etag(data), grew_from=now.now.grew_from)
+    booted.revisions.stage(entry, data)  # and its process has the folder
+    monkeypatch.setenv("OTHER_PASSWORD", "of-the-revision")
+    for name in ("doctor.json", "journal.txt"):
+        monkeypatch.setitem(report.PIECES, name, lambda c: "refused: of-the-revision\n")
+    code, _, err = edged("report", "-o", tmp_path / "r.tar.gz", "--config", site.file)
+    assert (code, err) == (ExitCode.OK, "")
+    assert (tmp_path / "r.tar.gz").stat().st_mode & 0o777 == 0o600
+    with tarfile.open(tmp_path / "r.tar.gz") as tar:
+        texts = {Path(m.name).name: tar.extractfile(m).read().decode() for m in tar}  # type: ignore[union-attr]
+    assert texts["journal.txt"] == "refused: ***\n"
+    (booted.revisions.folder / "000002.json").write_text("{")  # its secrets cannot be known
+    _, _, err = edged("report", "-o", tmp_path / "r.tar.gz", "--config", site.file)
+    assert "missing: secrets: those of revisions alone are not known" in err
+    booted.revisions.close()
+
+
+@pytest.mark.parametrize("command", [("snapshot", "front"), ("report",)], ids=" ".join)
+def test_what_somebody_else_put_there_is_not_written_to(
+    command: tuple[str, ...], api: Served, edged: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "PIECES", {"versions.json": lambda c: "said\n"})
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "out").symlink_to("precious")
+    code, _, err = edged(*command, "-o", tmp_path / "out")
+    assert code == ExitCode.USAGE
+    assert f"cannot write {tmp_path}/out: File exists" in err
+    assert (tmp_path / "precious").read_text() == "precious"
+    for _ in range(2):  # what one has written oneself may be written again
+        assert edged(*command, "-o", tmp_path / "mine")[0] == ExitCode.OK
+    assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o600
 
 
 def test_without_a_daemon_the_archive_says_what_is_missing(

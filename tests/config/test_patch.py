@@ -188,3 +188,9 @@ def test_a_secret_can_be_changed() -> None:
 
 def test_a_change_knows_its_path() -> None:
     assert Change(("models", "a.b", "path"), 1, 2).path == 'models."a.b".path'
+
+
+@pytest.mark.parametrize("data", [{"\ud800": 1}, {"a": {"b\ud800": 1}}, {"a": ["\udcff"]}])
+def test_half_a_character_is_no_text(data: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"is no text: b?\\ud[8c][0f][0f]"):
+        plain(data)

@@ -19,6 +19,7 @@ from edged.config.boot import Boot, boot
 from edged.config.ledger import KEPT, Entry, Ledger
 from edged.config.patch import etag
 from edged.config.revisions import RevisionError, Revisions
+from edged.models import durable
 from tests.config import crash
 from tests.config.site import Site
 
@@ -158,6 +159,44 @@ def test_only_one_process_changes_them(site: Site) -> None:
             with pytest.raises(RevisionError, match="another edged"):
                 stage(second, site.with_every(3))
     assert runs(site) == 2
+
+
+class TestASyncThatFails:
+    """After the rename: the name is there, and nobody knows whether it lasts."""
+
+    @pytest.fixture
+    def failing(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[OSError]]:
+        """What the next syncs of a folder that holds an index raise."""
+        errors: list[OSError] = []
+        sync = durable.sync_folder
+
+        def sync_folder(folder: Path) -> None:
+            if errors and (folder / "index.json").exists():
+                raise errors.pop()
+            sync(folder)
+
+        monkeypatch.setattr(durable, "sync_folder", sync_folder)
+        yield errors
+        assert errors == []
+
+    def test_a_first_trial_is_not_kept(self, site: Site, failing: list[OSError]) -> None:
+        with started(site) as booted:
+            failing.append(OSError(errno.EIO, "Input/output error"))
+            with pytest.raises(RevisionError, match="so it is not made: Input/output error"):
+                stage(booted, site.with_every(2))
+            assert not (booted.revisions.folder / "index.json").exists()
+        with started(site) as booted:
+            assert booted.notes == ()
+
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_what_was_not_confirmed_is_a_trial(self, site: Site, failing: list[OSError], times: int) -> None:
+        with started(site) as booted:
+            stage(booted, site.with_every(2))
+            failing += [OSError(errno.EIO, "Input/output error")] * times
+            with pytest.raises(RevisionError):
+                booted.revisions.confirm()
+            assert ledger_of(booted).trial == 2
+        assert runs(site) == "file"
 
 
 class TestWhateverFails:

@@ -157,7 +157,8 @@ def test_a_client_that_asks_before_it_sends_a_large_body(api: Served) -> None:
             b"POST /v1/config/revert HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n"
             b"Content-Type: text/plain\r\nConnection: close\r\n\r\n"
         )
-        assert sock.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        go_on = b"HTTP/1.1 100 Continue\r\n\r\n"  # the answer may come right behind it
+        assert sock.recv(len(go_on)) == go_on
         sock.sendall(b"{}")
         assert read(sock).status == 415
 

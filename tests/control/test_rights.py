@@ -9,6 +9,8 @@ import pwd
 import socket
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,42 @@ def test_members_of_the_group_may_by_their_primary_and_their_other_groups(
     monkeypatch.setattr(rights, "group_id", lambda name: 77_777)
     assert may_change(Peer(1, NOBODY.pw_uid, NOBODY.pw_gid), "edged")
     assert asked == [("nobody", NOBODY.pw_gid)]
+
+
+def test_a_user_database_that_hangs_holds_up_no_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, asked = threading.Event(), threading.Semaphore(0)
+
+    def name(uid: int) -> str:
+        asked.release()
+        assert hangs.wait(10)
+        return "somebody"
+
+    monkeypatch.setattr(rights, "_name", name)
+    with served(tmp_path) as api, ThreadPoolExecutor(3) as threads:
+        try:
+            pause = "/v1/pipelines/front/pause"
+            changes = [threads.submit(ask, api.path, "POST", pause) for _ in range(3)]
+            assert all(asked.acquire(timeout=5) for _ in changes)
+            for path in ("/v1/health/live", "/v1/status", "/metrics"):
+                assert ask(api.path, "GET", path).status == 200
+            assert not any(c.done() for c in changes)
+        finally:
+            hangs.set()
+        assert [c.result(5).status for c in changes] == [200] * 3
+
+
+def test_a_user_database_that_does_not_answer_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = threading.Event()
+    monkeypatch.setattr(rights, "_name", lambda uid: str(hangs.wait(10)))
+    monkeypatch.setattr("edged.control.server.ADMIT_S", 0.05)
+    with served(tmp_path) as api:
+        assert ask(api.path, "POST", "/v1/pipelines/front/pause").status == 504
+        assert api.steering.verbs == []
+        hangs.set()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")

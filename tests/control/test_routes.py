@@ -130,6 +130,16 @@ def test_every_problem_of_a_configuration_is_told(api: Served) -> None:
     assert all(p["hint"] for p in answer.json["problems"])
 
 
+@pytest.mark.parametrize("patch", [{"device": {"id": "\ud800"}}, {"models": {"\udcff": {}}}])
+def test_half_a_character_is_a_problem_that_is_told(api: Served, patch: dict[str, Any]) -> None:
+    answer = ask(api.path, "PATCH", "/v1/config", patch, {**PATCH, **ANY})
+    assert (answer.status, answer.json["code"]) == (422, "config-error")
+    assert r"is no text: \ud" in answer.json["problems"][0]["message"]
+    api.steering.refuse = ConfigError("b\udcff.toml", [Problem("models.\ud800", "no \ud800", "no \ud800")])
+    answer = ask(api.path, "PATCH", "/v1/config", {}, {**PATCH, **ANY})
+    assert answer.json["problems"][0]["path"] == r"models.\ud800"
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "status"),
     [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from edged.config.schema import ControlConfig
 from edged.control.client import Client
 from edged.control.events import EventLog
 from edged.control.server import ControlServer
-from edged.control.sockets import ControlError, inherited, listen, loopback, socket_path
+from edged.control.sockets import ControlError, Listening, inherited, listen, loopback, socket_path
 from edged.errors import ExitCode
 from tests.control.fake import IDENTITY, FakeSteering, Served, served
 from tests.control.http import ask
@@ -63,6 +65,53 @@ def test_a_second_daemon_is_told_that_there_is_one(tmp_path: Path) -> None:
         assert "systemctl stop edged" in refused.value.hint
         assert refused.value.exit_code is ExitCode.CONFIG
         assert ask(api.path, "GET", "/v1/health/live").status == 200
+
+
+def test_who_may_read_the_folder_holds_up_nobody(tmp_path: Path) -> None:
+    fd = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)  # as any user can
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            try:
+                listening = threads.submit(listen, tmp_path / "control.sock", "x").result(timeout=5)
+                threads.submit(listening.close).result(timeout=5)
+            finally:
+                fcntl.flock(fd, fcntl.LOCK_UN)
+    finally:
+        os.close(fd)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_many_that_start_at_once_one_listens(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+
+    def start(_: int) -> Listening | None:
+        try:
+            return listen(path, "x")
+        except ControlError:
+            return None
+
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(20):
+            (winner,) = filter(None, threads.map(start, range(8)))
+            assert list(tmp_path.iterdir()) == [path]
+            winner.close()
+            assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_is_for_this_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def look(path: Path) -> bool:
+        seen.append(stat.S_IMODE((tmp_path / ".control.sock.lock").stat().st_mode))
+        return False
+
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(tmp_path / "control.sock"))
+    left.close()
+    monkeypatch.setattr("edged.control.sockets.answers", look)
+    listen(tmp_path / "control.sock", "x").close()
+    assert seen == [0o600]
 
 
 def test_a_daemon_with_a_full_backlog_is_alive(tmp_path: Path) -> None:

@@ -101,6 +101,31 @@ def test_what_the_journal_does_not_take_goes_to_stderr(capsys: pytest.CaptureFix
     )
 
 
+def test_a_line_that_is_no_text_reaches_the_journal() -> None:
+    journal = Journal()
+
+    def send(message: str, **fields: Any) -> None:
+        for text in (message, *fields.values()):
+            str(text).encode()  # as systemd-python does
+        journal.send(message, **fields)
+
+    JournalHandler(send).emit(record("cannot read %s", "b\udcff.png", edged_unit="source \ud800"))
+    assert journal.entries[0]["MESSAGE"] == r"cannot read b\udcff.png"
+    assert journal.entries[0]["EDGED_CAMERA"] == r"\ud800"
+
+
+@pytest.mark.parametrize("error", [ValueError("an embedded NUL"), None])
+def test_a_line_that_cannot_be_written_is_told_and_never_fails_who_logs_it(
+    capsys: pytest.CaptureFixture[str], error: Exception | None
+) -> None:
+    def refuse(message: str, **fields: object) -> None:
+        assert error is not None
+        raise error
+
+    JournalHandler(refuse).emit(record("no %s", *(["camera"] if error else [])))
+    assert "--- Logging error ---" in capsys.readouterr().err
+
+
 def stream() -> str:
     """What systemd would set if it had made this process's stderr."""
     found = os.fstat(2)
