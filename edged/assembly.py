@@ -116,7 +116,7 @@ class Builder:
 
 
 class _Assembly:
-    """One building of parts; see Builder.changed."""
+    """One building of parts; see Builder.changed. No part holds it: it holds the parts of before."""
 
     def __init__(
         self,
@@ -171,11 +171,11 @@ class _Assembly:
         return {n: make(n) if n in new else old[n] for n in names}
 
     def _sink(self, name: str) -> SinkWorker:
-        entry, unit = self._config.sinks[name], f"sink {name}"
+        entry, unit, post = self._config.sinks[name], f"sink {name}", self._post
         sink = self._builder.makers.sink(name, entry, self._builder.identity)
 
         def report(_: str, state: str, error: EdgedError | None) -> None:
-            self._post(Report(unit, "faulted" if state == "faulted" else "running", error))
+            post(Report(unit, "faulted" if state == "faulted" else "running", error))
 
         return SinkWorker(name, sink, entry.deliver, report, before=self._old.sinks.get(name))
 

@@ -347,6 +347,7 @@ class Pipeline:
         One that hangs is waited for no longer.
         """
         if isinstance(self._before, Pipeline):
+            self._before._successor = None  # else the first of its name would keep all that followed
             self._before = self._before.totals()
         with self.mailbox.bell.condition:
             self._after = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
+import weakref
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -26,6 +28,7 @@ from edged.interfaces import Sink, Source
 from edged.messages import Result
 from edged.sinks.fake import FakeSink
 from edged.sources.fake import FakeSource
+from edged.sources.unit import SourceUnit
 from edged.steering import Busy, NoSuchThing
 from tests.test_daemon import World, check, check_accounts, impatient, running
 
@@ -678,6 +681,9 @@ def test_a_hundred_changes_leave_nothing_behind(world: Moving) -> None:
 
         round_(0)  # the most slots that the camera will need stay with it
         before = counts()
+        parts = [part for _, part in daemon.standing.parts.named() if not isinstance(part, SourceUnit)]
+        gone = [weakref.ref(part) for part in parts if part is not daemon.pipelines["front"]]
+        del parts
         for n in range(1, 25):
             round_(n)
         world.more("front", "rear")
@@ -686,6 +692,9 @@ def test_a_hundred_changes_leave_nothing_behind(world: Moving) -> None:
                 break
             world.more("front")
         assert counts() == before
+        world.made["bus"].clear()
+        gc.collect()
+        assert [ref() for ref in gone if ref() is not None] == []
         assert len(daemon.standing.things) == len(dict(daemon.standing.parts.named()))
     assert whole(world.seqs("front"))
     assert whole(world.numbers("rear"))

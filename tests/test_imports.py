@@ -99,6 +99,7 @@ LAYERS = (
         "edged.evaluation",
         "edged.importing",
         "edged.cli",
+        "edged.__main__",
     ),
 )
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}

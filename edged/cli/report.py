@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from edged import __version__
+from edged import __version__, children
 from edged.cli import _daemon
 from edged.cli._scrub import Scrubber
 from edged.cli._toml import document
@@ -39,7 +39,6 @@ CONFIG = "/etc/edged/edged.toml"
 UNIT = "edged.service"
 JOURNAL_LINES = 5000
 JOURNAL_S, DOCTOR_S = 30.0, 180.0
-_DOCTOR = "import sys; from edged.cli.main import main; sys.exit(main())"
 
 
 class Missing(EdgedError):
@@ -166,10 +165,16 @@ def _journal(_: Context) -> str:
 
 def _doctor(c: Context) -> Any:
     """In a process of its own: it loads every model, and a library may crash."""
-    command = [sys.executable, "-c", _DOCTOR, "doctor", "--json", "--quick"]
-    command += [c.file] if c.data is not None else []
+    file = [c.file] if c.data is not None else []
+    command = children.command("edged", "doctor", "--json", "--quick", *file)
     done = subprocess.run(
-        command, capture_output=True, text=True, errors="replace", timeout=DOCTOR_S, check=False
+        command,
+        env=children.environment(),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=DOCTOR_S,
+        check=False,
     )
     try:
         return json.loads(done.stdout)
