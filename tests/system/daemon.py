@@ -30,7 +30,7 @@ confirm_s = {confirm_s}
 
 
 def config_file(folder: Path, text: str, confirm_s: float = 1.0) -> Path:
-    """`text` names its models; the tiny one is at "tiny". A trial of one second is over in half of that if it is good."""
+    """`text` names its models; the tiny one is at "tiny". A good trial is over in half of `confirm_s`."""
     made.tiny_model(folder)
     file = folder / "edged.toml"
     file.write_text(RUNTIME.format(folder=folder, confirm_s=confirm_s) + text)

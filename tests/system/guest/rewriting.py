@@ -61,7 +61,9 @@ def number_of(data: Mapping[str, Any]) -> int:
 def changed(data: Mapping[str, Any], number: int) -> dict[str, Any]:
     """Of another length than the one before."""
     path = f"/tmp/{'./' * (number * 7919 % 1500)}results.jsonl"
-    return merge(data, {"pipelines": {"front": {"every": number}}, "sinks": {"log": {"path": path}}})
+    patch = {"pipelines": {"front": {"every": number}}, "sinks": {"log": {"path": path}}}
+    made: dict[str, Any] = merge(data, patch)
+    return made
 
 
 def applied(desk: Desk, data: Mapping[str, Any]) -> None:

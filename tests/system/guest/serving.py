@@ -313,7 +313,9 @@ def killed_by_the_watchdog(how: str) -> str:
     assert stacks, "no stack of the thread that hung"
     assert "Watchdog timeout" in unit.of_systemd()
     limit = show("WatchdogUSec")
-    return f"another process {took:.1f} s after it hung, limit {limit}; in the journal: {str(stacks[0]).strip()}"
+    return (
+        f"another process {took:.1f} s after it hung, limit {limit}; in the journal: {str(stacks[0]).strip()}"
+    )
 
 
 def a_hung_engine_is_restarted() -> str:
