@@ -67,12 +67,12 @@ class Guard:
 
     def look(self) -> None:
         """Close who was idle for too long, forget who is gone."""
-        latest = self._loop.time() - self._idle_s
+        now = self._loop.time()
         assert self.server is not None
         there = set(self.server.connections)
-        self._since = {h: since for h, since in self._since.items() if h in there or since > latest}
+        self._since = {h: self._since.get(h, now) for h in there}
         for handler in there - self._busy:
-            if self._since.get(handler, latest) <= latest and handler.transport is not None:
+            if self._since[handler] <= now - self._idle_s and handler.transport is not None:
                 handler.transport.abort()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from tests.system.guest import unit
-from tests.system.guest.report import run_cases
-from tests.system.guest.unit import EDGED, STATE, journal, run, show, until
+from tests.system.guest.report import Json, run_cases
+from tests.system.guest.unit import CONFIG, EDGED, STATE, asked, journal, run, show, until
 
 HANG = STATE / "hang"
 SOCKET = Path("/run/edged/control.sock")
@@ -39,6 +40,7 @@ TRIES = {  # what a shell in the sandbox may do
 }
 EXPOSURE = 4.0  # at most, of systemd-analyze security
 STOP_S = 5.0
+REFUSED = 13  # the exit status
 
 
 def restarts() -> int:
@@ -146,13 +148,106 @@ def stops_within_its_time() -> str:
     return f"{took:.2f} s"
 
 
+def edit(old: str, new: str) -> None:
+    text = CONFIG.read_text()
+    assert old in text
+    CONFIG.write_text(text.replace(old, new))
+
+
+def revision() -> Json:
+    """As the API says it, once it is no trial."""
+    found: Json = until("no trial", lambda: (c := asked("config", "show"))["state"] == "confirmed" and c)
+    return found
+
+
+def gives(width: int, height: int) -> None:
+    """New results are of pictures of that size."""
+    count = len(unit.results())
+    until("more results", lambda: len(unit.results()) > count + 2)
+    assert unit.results()[-1]["frame"] == [width, height]
+
+
+def told(state: str) -> str:
+    """The last event of the configuration, which is in the journal, too."""
+    lines = run(EDGED, "events", "--no-follow", "--json").splitlines()
+    last = [e for e in map(json.loads, lines) if e.get("unit") == "configuration"][-1]
+    assert last["state"] == state, last
+    assert [line for line in lines_of_run() if last["reason"] in line]
+    return str(last["reason"])
+
+
 def reloads_on_sighup() -> str:
-    pid = start()
+    pid, before = start(), revision()
+    edit("[320, 240]", "[160, 120]")
     run("systemctl", "reload", "edged")
-    until("the line", lambda: [e for e in lines_of_run() if "read the configuration again" in e])
+    after = until("another revision", lambda: (r := revision())["revision"] > before["revision"] and r)
+    gives(160, 120)
+    assert after["by"].startswith("file")
+    assert not after["file_changed"]
+    assert (unit.main_pid(), show("ActiveState")) == (pid, "active")
+    return told("confirmed")
+
+
+def a_reload_of_nonsense_is_refused() -> str:
+    pid, before, good = unit.main_pid(), revision(), CONFIG.read_text()
+    CONFIG.write_text(good + "nonsense = \n")
+    run("systemctl", "reload", "edged")
+    until("a refusal", lambda: [line for line in lines_of_run() if "configuration: refused" in line])
+    said = told("refused")
+    assert revision()["revision"] == before["revision"]
+    gives(160, 120)
+    assert (unit.main_pid(), show("ActiveState")) == (pid, "active")
+    CONFIG.write_text(good)
+    return said
+
+
+def a_bad_reload_is_undone_and_stays_so() -> str:
+    """Also at the next start, though the file still is the bad one."""
+    pid, before = unit.main_pid(), revision()
+    CONFIG.write_text(unit.text(source='"/dev/video7"'))
+    run("systemctl", "reload", "edged")
+    until("its end", lambda: [line for line in lines_of_run() if "configuration: undone" in line])
+    said = told("undone")
+    assert revision()["revision"] == before["revision"]
+    gives(160, 120)
     assert unit.main_pid() == pid
-    assert show("ActiveState") == "active"
-    return "the same process"
+    start()
+    gives(160, 120)
+    assert revision()["revision"] == before["revision"]
+    unit.configure()
+    return said
+
+
+def a_change_is_kept_in_the_sandbox() -> str:
+    """By `edged config apply`: its revision runs after a restart, though the file is another one."""
+    start()
+    file = Path("/etc/edged/changed.toml")
+    file.write_text(unit.text(source=unit.PATTERN.replace("320, 240", "96, 64")))
+    said = run(EDGED, "config", "apply", "--wait", file)
+    gives(96, 64)
+    folder = STATE / "config"
+    assert {p.owner() for p in (folder, *folder.rglob("*"))} == {"edged"}
+    start()
+    gives(96, 64)
+    assert revision()["by"].startswith("uid 0")
+    return said
+
+
+def a_bad_change_is_undone() -> str:
+    before = revision()
+    file = Path("/etc/edged/changed.toml")
+    file.write_text(unit.text(source='"/dev/video7"'))
+    began = time.monotonic()
+    code = unit.status(EDGED, "config", "apply", "--wait", file)
+    took = time.monotonic() - began
+    assert code == REFUSED
+    assert took < unit.CONFIRM_S + 2
+    assert revision()["revision"] == before["revision"]
+    gives(96, 64)
+    run(EDGED, "config", "revert", "--wait")
+    gives(320, 240)
+    file.unlink()
+    return f"after {took:.1f} s"
 
 
 def lines_of_run() -> list[str]:
@@ -169,8 +264,10 @@ def journal_has_fields() -> str:
     until("a status", lambda: "front faulted" in show("StatusText"))
     status = show("StatusText")
     assert show("ActiveState") == "active"  # a camera that is absent is declared recovery, not a failed start
-    unit.CONFIG.write_text("[pipelines.front]\nsource = 5\n")
-    run("systemctl", "restart", "edged", check=False)
+    run("systemctl", "stop", "edged")
+    shutil.rmtree(STATE / "config")  # a revision would run instead
+    CONFIG.write_text("[pipelines.front]\nsource = 5\n")
+    run("systemctl", "start", "edged", check=False)
     until("an error", lambda: journal("EDGED_ERROR=CONFIG"))
     unit.configure()
     return status
@@ -181,11 +278,16 @@ def a_first_request_starts_it() -> str:
     assert show("ActiveState", "edged.socket") == "active"
     mode = SOCKET.stat().st_mode & 0o777
     assert (SOCKET.owner(), SOCKET.group(), mode) == ("edged", "edged", 0o660)
+    began = time.monotonic()
     with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(unit.LIMIT_S)
         client.connect(str(SOCKET))
-        until("a start", lambda: show("ActiveState") == "active")
-    run("systemctl", "stop", "edged.socket", "edged.service")  # what nobody accepted would start it again
-    return "active"
+        client.sendall(b"GET /v1/status HTTP/1.1\r\nHost: edged\r\nConnection: close\r\n\r\n")
+        head, _, body = b"".join(iter(lambda: client.recv(65536), b"")).partition(b"\r\n\r\n")
+    took = time.monotonic() - began
+    assert head.startswith(b"HTTP/1.1 200 "), head
+    assert json.loads(body)["pid"] == unit.main_pid()
+    return f"answered after {took:.1f} s"
 
 
 def install_hanging_engine() -> None:
@@ -210,17 +312,20 @@ def killed_by_the_watchdog(how: str) -> str:
     stacks = [e["MESSAGE"] for e in journal(since=run_id) if "hanging.py" in str(e["MESSAGE"])]
     assert stacks, "no stack of the thread that hung"
     assert "Watchdog timeout" in unit.of_systemd()
-    return f"another process {took:.1f} s after it hung, with WatchdogSec=3; in the journal: {str(stacks[0]).strip()}"
+    limit = show("WatchdogUSec")
+    return (
+        f"another process {took:.1f} s after it hung, limit {limit}; in the journal: {str(stacks[0]).strip()}"
+    )
 
 
 def a_hung_engine_is_restarted() -> str:
     install_hanging_engine()
     unit.configure(engine="hanging")
-    unit.drop_in("WatchdogSec=3")
     return killed_by_the_watchdog("engine")
 
 
 def a_hung_interpreter_is_restarted() -> str:
+    unit.drop_in("WatchdogSec=3")
     said = killed_by_the_watchdog("interpreter")
     unit.drop_in("")
     return said
@@ -256,6 +361,10 @@ CASES = (
     never_gives_up,
     stops_within_its_time,
     reloads_on_sighup,
+    a_reload_of_nonsense_is_refused,
+    a_bad_reload_is_undone_and_stays_so,
+    a_change_is_kept_in_the_sandbox,
+    a_bad_change_is_undone,
     journal_has_fields,
     a_first_request_starts_it,
     a_hung_engine_is_restarted,

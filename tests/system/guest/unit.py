@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tests.system.guest.report import Json
 
@@ -23,7 +23,7 @@ STATE = Path("/var/lib/edged")
 RESULTS = STATE / "results.jsonl"
 DROP_IN = Path("/run/systemd/system/edged.service.d/test.conf")
 PATTERN = '{kind = "pattern", size = [320, 240], rate = 20}'
-LIMIT_S = 60.0
+LIMIT_S, CONFIRM_S = 60.0, 4.0
 T = TypeVar("T")
 
 
@@ -35,6 +35,11 @@ def run(*command: str | Path, check: bool = True) -> str:
     if check and done.returncode:
         raise AssertionError(f"{' '.join(map(str, command))}: status {done.returncode}\n{done.stdout}")
     return done.stdout.strip()
+
+
+def asked(*command: str) -> Any:
+    """What an edged command answers of the daemon."""
+    return json.loads(run(EDGED, *command, "--json"))
 
 
 def status(*command: str | Path) -> int:
@@ -58,15 +63,20 @@ def until(what: str, find: Callable[[], T], limit_s: float = LIMIT_S) -> T:
     return found
 
 
-def configure(engine: str = "onnxruntime", source: str = PATTERN) -> None:
-    """A model of one layer, and results to a file that is begun anew."""
-    RESULTS.unlink(missing_ok=True)
-    CONFIG.write_text(
-        '[device]\nid = "robot"\n'
+def text(engine: str = "onnxruntime", source: str = PATTERN) -> str:
+    """A configuration with a model of one layer, and results to a file."""
+    return (
+        f'[device]\nid = "robot"\n[control]\nconfirm_s = {CONFIRM_S}\n'
         f'[pipelines.front]\nsource = {source}\nmodel = "tiny"\nsinks = ["log"]\n'
         f'[models.tiny]\npath = "{MODEL}"\nengine = "{engine}"\n'
         f'[sinks.log]\nkind = "jsonl"\npath = "{RESULTS}"\ndeliver = {{result = "queue"}}\n'
     )
+
+
+def configure(engine: str = "onnxruntime", source: str = PATTERN) -> None:
+    """Results begin anew, once edged starts anew."""
+    RESULTS.unlink(missing_ok=True)
+    CONFIG.write_text(text(engine, source))
 
 
 def place_model() -> None:
