@@ -22,7 +22,8 @@ from edged.roster import Roster, key_of
 from edged.units import Report
 
 CAMERA_S = 3.0  # how long boot, or a change, waits for a camera that takes its time to open
-OPEN_S = 30.0  # for a file or a sink that a change brings; a model takes the time that it takes
+OPEN_S = 30.0  # for a file or a sink that a change brings
+LOAD_S = 600.0  # for a model, and again for its first inferences
 EXCHANGE_S = 5.0  # for what is to stop before its successor opens
 FINISH_S = 10.0  # for frames that an old pipeline has accepted; then those that wait are dropped
 CLOSE_S = 10.0  # for what has nothing to do any more
@@ -213,10 +214,14 @@ class Changing:
             if error is not None and roster.phases[unit] == "faulted":
                 self._error = error
                 return True
-            late = roster.kinds[unit] != "runner" and now >= self._since + OPEN_S
-            if late and roster.is_starting(unit):
+            loads = roster.kinds[unit] == "runner"
+            what, limit_s = ("loaded", LOAD_S) if loads else ("opened", OPEN_S)
+            waits = roster.is_starting(unit) or (
+                loads and self.phase == "loading" and roster.phases[unit] != "running"
+            )
+            if waits and now >= self._since + limit_s:
                 hint = "look at what it opens"
-                self._error = EdgedError(f"{unit} has not opened within {OPEN_S:g} s", hint=hint)
+                self._error = EdgedError(f"{unit} has not {what} within {limit_s:g} s", hint=hint)
                 return True
         return False
 

@@ -30,6 +30,7 @@ from edged.happenings import (
     Done,
     Exit,
     Go,
+    Gone,
     Happening,
     Leave,
     Settle,
@@ -213,6 +214,8 @@ class Daemon(Instance):
             case Done():
                 self.telling.look(now)
                 return self._helm.done(now, action)
+            case Gone(unit=unit):
+                self.standing.gone(unit)
             case Stop():
                 self._stop(action)
             case Exit():
@@ -262,8 +265,9 @@ class Daemon(Instance):
             self.standing.stop(key)
 
     def _stop_sink(self, thing: Thing, worker: SinkWorker) -> None:
-        if worker.stop(SINK_DRAIN_S):
-            self.post(Report(thing.name, "stopped", era=thing.era))
+        worker.stop(SINK_DRAIN_S)
+        worker.join()
+        self.post(Report(thing.name, "stopped", era=thing.era))
 
     def _exit(self, action: Exit) -> ExitCode:
         self._ended = time.monotonic()

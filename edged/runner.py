@@ -165,6 +165,10 @@ class Runner(Unit):
         return self.device
 
     def prepare(self) -> None:
+        with self.calling("load"):
+            self._load()
+
+    def _load(self) -> None:
         self._stream = self.device.stream(self._priority, f"{self.name} stream")
         self._closing.callback(self._stream.close)
         self._launches = self.device.ranged(f"{self.name} launch", self._launch)
@@ -179,7 +183,8 @@ class Runner(Unit):
         )
 
     def work(self) -> None:
-        self._allocate()
+        with self.calling("load"):
+            self._allocate()
         self.works = True
         self.say_running()
         while True:
@@ -197,13 +202,14 @@ class Runner(Unit):
         self.bell.ring()
 
     def release(self) -> None:
-        self._closing.close()
+        with self.calling("unload"):
+            self._closing.close()
 
     def let_go(self) -> None:
         """Of everything but the ways into it, which are the sources': as if it had not been prepared yet."""
         self.works = False
         try:
-            self._closing.close()
+            self.release()
         finally:
             self._engine = self._parser = self._decode = self._stream = None
             for held in (self._tickets, self._free, self._flying):
@@ -214,6 +220,7 @@ class Runner(Unit):
         engine, stream = self._engine, self._stream
         assert engine is not None
         assert stream is not None
+        self.usual_ns = 0
         region = self.allocate(self.plan())[self.name]
         self._closing.callback(self.free)
         self._closing.callback(self._give_back)
@@ -224,7 +231,9 @@ class Runner(Unit):
         for i in range(self._count):
             ticket = Ticket.of(i, self.device, engine, self._decode, region, self._image.tensor)
             self._tickets.append(ticket)
+            begun = time.monotonic_ns()
             engine.warm_up(ticket.execution, stream)
+            self.usual_ns = max(self.usual_ns, time.monotonic_ns() - begun)  # else the first may seem to hang
         self._free.extend(self._tickets)
         self._captures = self.device.graphs and not engine.eager
         why = engine.eager if self.device.graphs else f"{self.device.name} has no graphs"

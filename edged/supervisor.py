@@ -27,6 +27,7 @@ from edged.happenings import (
     Done,
     Exit,
     Go,
+    Gone,
     Happening,
     Start,
     Stop,
@@ -102,12 +103,16 @@ class Core:
 
     def _report(self, now: float, r: Report) -> list[Action]:
         key, changing = self.roster.key(r), self.changing
+        if key is None:
+            return []
         kind, own = self.roster.kinds[key], key == r.unit
         if changing is not None and changing.takes(r, key, kind):
             return self._go_on(now)
         if r.phase == "served":  # of a change that is over
             return []
         self.roster.note(key, r)
+        if self.roster.gone(key):
+            return [Gone(key), *self._go_on(now)]
         actions: list[Action] = list(self.roster.news(now, key, r))
         if r.phase == "prepared" and own and kind in _RECOVER and self.phase == "running":
             actions.append(Go(key))

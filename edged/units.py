@@ -15,9 +15,10 @@ import logging
 import os
 import sys
 import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,12 +64,16 @@ def defect(where: str, e: BaseException) -> EdgedError:
 
 
 class Unit(ABC):
-    """Base of SourceUnit and Runner. Subclasses fill in the steps, all run in the unit's thread."""
+    """Base of SourceUnit and Runner. Subclasses fill in the steps, all run in the unit's thread.
+
+    `call`: what its thread is doing that may never return, and since when (CLOCK_MONOTONIC, ns); None: nothing such.
+    """
 
     def __init__(self, name: str, post: Callable[[Report], None]) -> None:
         self.name = name
         self.error: EdgedError | None = None  # why it failed; read by `release`, and by others once stopped
         self.regions: dict[str, Region] = {}  # what it allocated; figures stay readable once closed
+        self.call: tuple[str, int] | None = None
         self._post = post
         self._go = threading.Event()
         self._again = threading.Event()
@@ -146,6 +151,15 @@ class Unit(ABC):
         return not self._thread.is_alive()
 
     # For subclasses, in the unit's thread.
+
+    @contextmanager
+    def calling(self, what: str) -> Iterator[None]:
+        """Note what is being done, for whoever judges whether it hangs: a key of liveness.CALL_S."""
+        before, self.call = self.call, (what, time.monotonic_ns())
+        try:
+            yield
+        finally:
+            self.call = before
 
     def say_running(self) -> None:
         self._post(Report(self.name, "running"))

@@ -144,6 +144,11 @@ class SinkWorker:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def join(self) -> None:
+        """Wait until its thread has ended, however long that takes."""
+        if self._thread.ident is not None:
+            self._thread.join()
+
     # What is held. Call with the condition held.
 
     def _held(self) -> int:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -43,8 +43,7 @@ class Service:
 class SourceUnit(Unit):
     """Reads one source for all pipelines that share it. `served`: who takes the frames of each.
 
-    `slots_wanted`: frames that exist at once at most. `call`: the call of the source that its thread is in, and since
-    when (CLOCK_MONOTONIC, ns); None: in none.
+    `slots_wanted`: frames that exist at once at most.
     """
 
     def __init__(
@@ -60,7 +59,6 @@ class SourceUnit(Unit):
         self.source = source  # others read its facts, never more
         self.served = served
         self.slots_wanted = slots_wanted
-        self.call: tuple[str, int] | None = None
         self._suited = self.pipelines  # those that what the source delivers now is for
         self.spec: FrameSpec | None = None  # what the source delivers, known once prepared
         self.slots: Slots | None = None  # of its region
@@ -152,13 +150,12 @@ class SourceUnit(Unit):
 
     def prepare(self) -> None:
         self._take_up()
-        attach = getattr(
-            self.source, "attach", None
-        )  # of a source that may have memory of its own for the device
-        if attach is not None:
-            attach(self._device, self.slots_wanted)
+        # of a source that may have memory of its own for the device
+        attach = getattr(self.source, "attach", None)
         try:
-            with self._calling("open"):
+            with self.calling("open"):
+                if attach is not None:
+                    attach(self._device, self.slots_wanted)
                 self.spec = self.source.open()
         except SourceError:
             if not self.stopping:  # nobody waits for this camera any more
@@ -178,14 +175,6 @@ class SourceUnit(Unit):
                 pipeline.close()
         self.served, self._planned = service.served, None
         self.slots_wanted = max(self.slots_wanted, service.slots)
-
-    @contextmanager
-    def _calling(self, what: str) -> Iterator[None]:
-        self.call = (what, time.monotonic_ns())
-        try:
-            yield
-        finally:
-            self.call = None
 
     def _find_suited(self, spec: FrameSpec) -> tuple[Pipeline, ...]:
         """The pipelines whose view such pictures have; the others are refused, and told.
@@ -254,14 +243,15 @@ class SourceUnit(Unit):
     def _delivered(self) -> bool:
         """Read until the end, or until it is to be opened again (True)."""
         assert self.spec is not None
-        slots = self._settle()
+        with self.calling("settle"):
+            slots = self._settle()
         self._say_served()
         for pipeline in self._suited:
             pipeline.begin()
         # pictures from a folder and drawn ones may repeat themselves
         watched = self.source.live and not getattr(self.source, "stills", False)
         watch = Watch(self.spec) if watched else None
-        with self._calling("start"):
+        with self.calling("start"):
             self.source.start(slots)
         self.leased = getattr(self.source, "frame_slots", None) or slots
         serving = list(self._suited)
@@ -379,7 +369,7 @@ class SourceUnit(Unit):
     def let_go(self) -> None:
         """Close the source, and see that nobody reads its memory any more."""
         try:
-            with self._calling("close"):
+            with self.calling("close"):
                 self.source.close()
         finally:
             if self.leased is not None and not self.leased.wait_all_free(REST_S):
@@ -391,7 +381,8 @@ class SourceUnit(Unit):
     def _let_memory_go(self) -> None:
         """Once readers are done: a source with memory of its own undoes what it kept for them."""
         self.leased = self.slots
-        self.source.close()
+        with self.calling("close"):
+            self.source.close()
 
     def _take_back(self, leased: Slots) -> None:
         """What a runner still holds is of a generation that is over. A source's own memory waits for it instead."""
@@ -412,7 +403,7 @@ class SourceUnit(Unit):
             stack.callback(self._let_memory_go)
             if self.leased is not None:
                 stack.callback(self._await_leases, self.leased)
-            with self._calling("close"):
+            with self.calling("close"):
                 self.source.close()
 
     def _await_leases(self, slots: Slots) -> None:
