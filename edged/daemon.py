@@ -123,6 +123,7 @@ class Daemon(Instance):
                 die("edged", e)
                 raise
             except BaseException:  # a defect here: let nobody go on without a supervisor
+                self.ended = True
                 for unit in self.standing.units:
                     unit.stop()
                 for pipeline in self.standing.pipelines:
@@ -131,6 +132,7 @@ class Daemon(Instance):
                     worker.stop(0.0)
                 raise
             finally:
+                self.ended = True
                 self._orders.refuse()
 
     def _loop(self, asked: threading.Event) -> ExitCode:

@@ -22,7 +22,10 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edged.cli._steered import Steered
 from edged.cli.main import main
+from edged.control.server import ControlServer
+from edged.daemon import Daemon
 from edged.errors import ExitCode
 from tests import onnx_models
 
@@ -63,6 +66,23 @@ def write(
     path = folder / "edged.toml"
     path.write_text(CONFIG.format(source=source, model=model, sink=sink, runtime=runtime))
     return path
+
+
+def test_the_desk_is_closed_when_the_daemon_ends_by_a_defect(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def run(daemon: Daemon) -> ExitCode:
+        raise KeyError("stranger")
+
+    monkeypatch.setattr(Daemon, "run", run)
+    monkeypatch.setattr(Steered, "close", lambda steered: done.append("closed"))
+    monkeypatch.setattr(ControlServer, "stop", lambda server: done.append("stopped"))
+    config = write(folder, runtime='[control]\nsocket = "c.sock"')
+    with pytest.raises(KeyError):
+        main(["run", str(config), "--quiet"])
+    assert done[:1] == ["closed"]
 
 
 @contextmanager
