@@ -25,7 +25,8 @@ CAMERA_S = 3.0  # how long boot, or a change, waits for a camera that takes its 
 OPEN_S = 30.0  # for a file or a sink that a change brings
 LOAD_S = 600.0  # for a model, and again for its first inferences
 EXCHANGE_S = 5.0  # for what is to stop before its successor opens
-FINISH_S = 10.0  # for frames that an old pipeline has accepted; then those that wait are dropped
+FINISH_S = 10.0  # for frames that an old pipeline has accepted; then those that wait are dropped,
+DROP_S = 1.0  # and those that are on the device have this long, before nothing of them counts any more
 CLOSE_S = 10.0  # for what has nothing to do any more
 
 Phase = Literal[
@@ -145,7 +146,7 @@ class Changing:
     def _finishing(self, now: float, roster: Roster) -> list[Action] | None:
         pipelines = self._leaving(roster, "pipeline")
         left = [p for p in pipelines if p not in self.over and roster.phases[p] not in ("ended", "faulted")]
-        late = now >= self._since + FINISH_S
+        late = now >= self._since + (DROP_S if self._dropped else FINISH_S)
         if left and late and not self._dropped:
             self._dropped, self._since = True, now
             return [Leave(tuple(left), drop=True)]

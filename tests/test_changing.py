@@ -502,6 +502,38 @@ class TestLeftBehind:
             assert len(daemon.core.roster.kinds) == 4
         assert whole(world.seqs("front"))
 
+    def test_a_job_that_outlives_its_pipeline_is_dropped_and_its_result_comes_to_nobody(
+        self, world: Moving, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("FINISH_S", "DROP_S", "CLOSE_S"):
+            monkeypatch.setattr(edged.changing, name, 0.1)
+        slow, hangs, gate = threading.Event(), threading.Event(), threading.Event()
+
+        def compute(engine: str, run: int) -> None:
+            if engine == "m#0" and slow.is_set():
+                slow.clear()
+                hangs.set()
+                check(gate.wait(10))
+
+        world.compute = compute
+        world.model("n")
+        with world.running() as daemon:
+            world.more("front")
+            slow.set()
+            assert hangs.wait(10)
+            left = daemon.pipelines["front"]
+            world.pipeline("front", "a", "n")
+            assert world.change() == ("front",)
+            world.more("front")
+            assert "model m of change 0" in daemon.standing.things
+            gate.set()
+            eventually(world, lambda: len(daemon.standing.things) == 4)
+            assert left.over
+            world.more("front")
+        assert whole(world.numbers("front"))
+        frames = world.seqs("front")
+        assert frames == sorted(set(frames))
+
 
 class TestOrders:
     def test_what_cannot_change_while_running_is_named(self, world: Moving) -> None:

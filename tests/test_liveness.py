@@ -20,10 +20,9 @@ def parts(**keys: Any) -> Parts:
     runner = Runner.__new__(Runner)
     vars(runner).update(name="model m", model="m", busy_ns=0, usual_ns=S // 10, pipelines=[1, 2], call=None)
     source = SimpleNamespace(call=None)
-    pipeline = SimpleNamespace(config=SimpleNamespace(model="m"), mailbox=SimpleNamespace(waits_ns=0))
+    pipeline = SimpleNamespace(config=SimpleNamespace(model="m"), waits_ns=keys.get("waits_ns", 0))
     vars(runner).update(keys.get("runner", {}))
     vars(source).update(keys.get("source", {}))
-    pipeline.mailbox.waits_ns = keys.get("waits_ns", 0)
     made: Any = {
         "runners": {"model m": runner},
         "sources": {"source a": source},

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.changing import CAMERA_S, CLOSE_S, EXCHANGE_S, FINISH_S, LOAD_S, OPEN_S
+from edged.changing import CAMERA_S, CLOSE_S, DROP_S, EXCHANGE_S, FINISH_S, LOAD_S, OPEN_S
 from edged.errors import EngineError, ExitCode, MemoryRefused, SinkError, SourceError
 from edged.escalation import Kind
 from edged.happenings import (
@@ -251,7 +251,7 @@ def test_a_pipeline_that_does_not_end_is_dropped_and_one_that_hangs_left_behind(
     clock = Clock()
     clock.until_loaded()
     assert clock.wait(FINISH_S) == [Leave((old("pipeline p"),), drop=True)]
-    assert clock.wait(FINISH_S) == [Settle(), Leave((old("model m"),))]
+    assert clock.wait(DROP_S) == [Settle(), Leave((old("model m"),))]
     (done,) = clock.wait(CLOSE_S)
     assert done == Done(hanging=(old("model m"),))
     clock.do(Asked("signal"))
@@ -264,7 +264,7 @@ def test_what_was_left_behind_may_end_late_and_is_forgotten_then() -> None:
     clock = Clock()
     clock.until_loaded()
     clock.wait(FINISH_S)
-    clock.wait(FINISH_S)
+    clock.wait(DROP_S)
     clock.wait(CLOSE_S)
     assert clock.say("pipeline p", "ended", era=0) == []
     assert clock.say("model m", "ended", era=0) == []

@@ -68,6 +68,14 @@ def write(
     return path
 
 
+def noted(method: Any, done: list[str]) -> Any:
+    def called(it: Any) -> None:
+        done.append(method.__name__)
+        method(it)
+
+    return called
+
+
 def test_the_desk_is_closed_when_the_daemon_ends_by_a_defect(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,12 +85,12 @@ def test_the_desk_is_closed_when_the_daemon_ends_by_a_defect(
         raise KeyError("stranger")
 
     monkeypatch.setattr(Daemon, "run", run)
-    monkeypatch.setattr(Steered, "close", lambda steered: done.append("closed"))
-    monkeypatch.setattr(ControlServer, "stop", lambda server: done.append("stopped"))
+    for cls, method in ((Steered, "close"), (ControlServer, "stop")):
+        monkeypatch.setattr(cls, method, noted(getattr(cls, method), done))
     config = write(folder, runtime='[control]\nsocket = "c.sock"')
     with pytest.raises(KeyError):
         main(["run", str(config), "--quiet"])
-    assert done[:1] == ["closed"]
+    assert done == ["close", "stop"]
 
 
 @contextmanager
