@@ -66,7 +66,7 @@ class Changing:
 
     def takes(self, r: Report, key: str, kind: Kind) -> bool:
         """Whether a report is only this change's affair: a source serves, a pipeline that leaves has ended."""
-        if r.phase == "served":
+        if r.phase == "served" and r.change == self.swap.era:
             self.served.add(r.unit)
         elif kind == "pipeline" and r.phase in ("ended", "faulted") and self._leaves(r, key):
             self.over.add(key_of(r.unit, r.era))

@@ -7,7 +7,7 @@ waits: threads do what they are told, and report.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edged.changes import Delta, Difference
 from edged.happenings import Swap
@@ -88,7 +88,7 @@ class Transition:
         leaving = self._leaving()
         self._serve(leaving)
         for name, source in self._serving():
-            source.serve(self.services[name])
+            source.serve(replace(self.services[name], change=self.era))
         for pipeline in leaving:
             runners = [r for r in self.old.runners.values() if r.model == pipeline.config.model]
             if not all(r.works for r in runners):  # nobody waits until it does again

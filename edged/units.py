@@ -36,13 +36,14 @@ log = logging.getLogger(__name__)
 class Report:
     """A unit's change of phase; `error` is set when it faulted.
 
-    "served" is none: a source has come to serve other pipelines. `era`: the change that the unit came with; 0: boot.
+    "served" is none: a source serves what `change` wants. `era`: the change that the unit came with; 0: boot.
     """
 
     unit: str
     phase: Phase
     error: EdgedError | None = None
     era: int = 0
+    change: int = 0
 
 
 def die(unit: str, e: FatalDeviceError) -> None:

@@ -534,6 +534,53 @@ class TestLeftBehind:
         frames = world.seqs("front")
         assert frames == sorted(set(frames))
 
+    def test_a_pipeline_is_replaced_twice_while_the_first_still_hangs(
+        self, world: Moving, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("FINISH_S", "DROP_S", "CLOSE_S"):
+            monkeypatch.setattr(edged.changing, name, 0.1)
+        slow, hangs, gate = threading.Event(), threading.Event(), threading.Event()
+
+        def compute(engine: str, run: int) -> None:
+            if engine == "m#0" and slow.is_set():
+                slow.clear()
+                hangs.set()
+                check(gate.wait(10))
+
+        world.compute = compute
+        world.model("m", instances=2)
+        with world.running() as daemon:
+            world.more("front")
+            slow.set()
+            assert hangs.wait(10)
+            ways = daemon.sources["source a"]._ways
+            for left in range(3):
+                world.pipeline("front", "a", roi=(0, 0, 8 - 2 * left, 8))
+                assert world.change() == ("front",)
+                world.more("front")
+                assert all(w in ways.bound for w in ways.wanted)
+                owners = [w.owner for w in ways.bound]
+                assert len(set(owners)) == len(owners)
+            gate.set()
+            eventually(world, lambda: len(ways.bound) == 2)
+        assert whole(world.numbers("front"))
+
+    def test_a_pipeline_that_came_and_went_while_its_camera_was_away_holds_up_nothing(
+        self, world: Moving
+    ) -> None:
+        gone = SourceError("source 'b': no such device")
+        world.source("b", *GREY, live=True, backoff=(60.0, 60.0), open_script=(gone,) * 9)
+        world.pipeline("rear", "b")
+        with world.running() as daemon:
+            world.pipeline("more", "b")
+            world.change()
+            more = daemon.pipelines["more"]
+            world.remove("pipelines", "more")
+            begun = time.monotonic()
+            world.change()
+            assert time.monotonic() - begun < edged.changing.FINISH_S
+            assert more.over
+
 
 class TestOrders:
     def test_what_cannot_change_while_running_is_named(self, world: Moving) -> None:

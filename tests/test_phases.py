@@ -86,8 +86,10 @@ class Clock:
         self.told += [a for a in actions if isinstance(a, Tell)]
         return [a for a in actions if not isinstance(a, Tell)]
 
-    def say(self, unit: str, phase: Phase, error: Any = None, *, era: int = 1) -> list[Action]:
-        return self.do(Report(unit, phase, error, era))
+    def say(
+        self, unit: str, phase: Phase, error: Any = None, *, era: int = 1, change: int = 0
+    ) -> list[Action]:
+        return self.do(Report(unit, phase, error, era, change))
 
     def wait(self, seconds: float) -> list[Action]:
         self.now += seconds
@@ -110,7 +112,8 @@ def test_a_model_is_opened_admitted_and_started_before_the_old_one_hears_of_it()
     assert clock.wait(1) == []
     assert clock.say("pipeline p", "ended", era=0) == [Settle(), Leave((old("model m"),))]
     assert clock.say("model m", "stopped", era=0) == []
-    assert clock.say("source a", "served", era=0) == [Done()]
+    assert clock.say("source a", "served", era=0) == [], "of a change that is over"
+    assert clock.say("source a", "served", era=0, change=1) == [Done()]
     assert clock.core.changing is None
     assert set(clock.core.roster.kinds) == set(KINDS)
     assert [(t.unit, t.state) for t in clock.told] == [("model m", "running")]
@@ -304,6 +307,7 @@ REPORTS = st.builds(
     st.sampled_from(["model m", "pipeline p", "sink bus", "source a", "camera"]),
     st.sampled_from(["prepared", "running", "ended", "faulted", "stopped", "served"]),
     st.sampled_from([None, EngineError("broken")]),
+    st.sampled_from([0, 1]),
     st.sampled_from([0, 1]),
 )
 

@@ -45,7 +45,7 @@ class Rig:
         self.post = Post()
         self.messages: list[Message] = [] if after is None else after.messages
         self.slots: Slots = make_slots(MAX_AHEAD + 3)
-        self.pipeline = Pipeline(
+        self.pipeline: Pipeline = Pipeline(
             "front",
             PipelineConfig(source="cam", model="m", **config),
             Identity("robot-7", "s1"),

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from edged.errors import ConfigError, EdgedError, SourceError
@@ -33,11 +33,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a source is to serve from now on. `ways`: those that are new, as admitted; `slots`: frames at once."""
+    """What a source is to serve from now on. `ways`: those that are new, as admitted; `slots`: frames at once.
+
+    `change`: the number of the change that wants to hear when it is so; 0: nobody does.
+    """
 
     served: Served
     ways: tuple[Way, ...] = ()
     slots: int = 0
+    change: int = 0
 
 
 class SourceUnit(Unit):
@@ -73,7 +77,7 @@ class SourceUnit(Unit):
         self._next: Service | None = None  # what it is to serve, not yet taken up
         self._reading = False  # its thread takes it up between two frames
         self._over = False  # no frame comes any more
-        self._owes = False  # it is to say that it serves what it was told to
+        self._owes = 0  # the change that is to hear that it serves what it was told to; 0: none
 
     @property
     def pipelines(self) -> tuple[Pipeline, ...]:
@@ -120,7 +124,7 @@ class SourceUnit(Unit):
         new = {p: runners for p, runners in served.items() if p not in self.served}
         for pipeline in new:
             pipeline.view.check(self.name, spec)
-        ways = tuple(find_ways(spec, new, taken=self.regions.keys()))
+        ways = tuple(find_ways(spec, new, taken=self._ways.owners | self.regions.keys()))
         demand = {w.owner: (w.runner.device, wants) for w in ways if (wants := w.preprocess.wants())}
         more = slots - len(self.slots or ())
         memory = self._slot_memory
@@ -134,17 +138,17 @@ class SourceUnit(Unit):
         ended and nothing of them is held.
         """
         with self._lock:
-            self._next = service
-            if self._reading:
-                return
-            over = self._over
-        # nobody reads: what was planned for frames is found anew when somebody does
-        for pipeline in self.served:
+            reading, over, replaced = self._reading, self._over, self._next
+            # where nobody reads, what was planned for frames is found anew when somebody does
+            self._next = service if reading else replace(service, change=0)
+        known = () if replaced is None else replaced.served  # by none yet, and some never will be
+        for pipeline in known if reading else (*self.served, *known):
             if over or pipeline not in service.served:
                 pipeline.close()
         for pipeline in service.served if over else ():
             pipeline.close()
-        self._post(Report(self.name, "served"))
+        if not reading:
+            self._post(Report(self.name, "served", change=service.change))
 
     # The unit's steps, in its thread.
 
@@ -167,9 +171,9 @@ class SourceUnit(Unit):
         """What it is to serve, if that has changed while no frame was about."""
         with self._lock:
             service, self._next = self._next, None
-            self._owes = self._owes or (service is not None and self._reading)
         if service is None:
             return
+        self._owes = service.change or self._owes
         for pipeline in self.served:
             if pipeline not in service.served:
                 pipeline.close()
@@ -236,7 +240,6 @@ class SourceUnit(Unit):
             self.call = None
             with self._lock:
                 self._reading = False
-                self._owes = self._owes or self._next is not None
             self._take_up()
             self._say_served()
 
@@ -291,8 +294,9 @@ class SourceUnit(Unit):
     def _change(self, serving: list[Pipeline], seq: int) -> list[Pipeline]:
         """Serve other pipelines from the frame of number `seq` on; those that stay miss none."""
         with self._lock:
-            service, self._next, self._owes = self._next, None, True
+            service, self._next = self._next, None
         assert service is not None
+        self._owes = service.change
         new = [p for p in service.served if p not in self.served]
         ways = tuple(w for w in service.ways if w.spec == self.spec)
         try:
@@ -319,7 +323,9 @@ class SourceUnit(Unit):
         assert self.spec is not None
         for pipeline in new:
             pipeline.view.check(self.name, self.spec)
-        return tuple(find_ways(self.spec, {p: served[p] for p in new}, taken=self.regions.keys()))
+        return tuple(
+            find_ways(self.spec, {p: served[p] for p in new}, taken=self._ways.owners | self.regions.keys())
+        )
 
     def _let_ways_go(self) -> None:
         """Those of pipelines that have left and ended; says so when none remains."""
@@ -328,9 +334,9 @@ class SourceUnit(Unit):
             self._say_served()
 
     def _say_served(self) -> None:
-        if self._owes:
-            self._owes = False
-            self._post(Report(self.name, "served"))
+        change, self._owes = self._owes, 0
+        if change:
+            self._post(Report(self.name, "served", change=change))
 
     def _settle(self) -> Slots:
         """The slots, with every way bound, before the first frame. What fits from before stays as it is."""

@@ -6,8 +6,11 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import edged.sources.unit
+import edged.sources.ways
 from edged.config.schema import PipelineConfig
 from edged.devices.cpu import CpuDevice
 from edged.errors import ConfigError, ExitCode, SourceError
@@ -18,7 +21,7 @@ from edged.messages import Identity, ModelId
 from edged.parsers.base import Parsed
 from edged.pipeline import Job, Pipeline
 from edged.sources.fake import FakeOptions, FakeSource
-from edged.sources.unit import SourceUnit
+from edged.sources.unit import Service, SourceUnit
 from tests.rig import Post
 
 
@@ -99,6 +102,46 @@ def test_a_pipeline_at_its_limit_leaves_and_the_reader_goes_on_for_the_other() -
     rig.end()
     counts = rig.pipelines["a"].counts()
     assert (counts.offered, counts.inferred) == (1, 1)
+
+
+def test_what_is_wanted_of_a_source_that_does_not_read_is_served_at_once_and_what_it_replaces_ends() -> None:
+    rig = Rig(names="abc")
+    a, b, c = rig.pipelines.values()
+    rig.unit.served = {a: ()}
+    rig.unit.serve(Service({a: (), b: ()}, change=1))
+    assert not b.over
+    rig.unit.serve(Service({a: (), c: ()}, change=2))
+    assert [p.over for p in (a, b, c)] == [False, True, False]
+    assert [r.change for r in rig.post.drain() if r.phase == "served"] == [1, 2]
+
+
+def test_what_a_reader_did_not_come_to_serve_ends_when_something_else_is_wanted() -> None:
+    rig = Rig(1, 2, 3, names="abc")
+    a, b, c = rig.pipelines.values()
+    rig.unit.served = {a: ()}
+    rig.start()
+    rig.serve()
+    end = time.monotonic() + 10
+    while rig.source.at < 3:  # then it waits until the frame before is taken
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    rig.unit.serve(Service({a: (), b: ()}, change=1))
+    rig.unit.serve(Service({a: (), c: ()}, change=2))
+    assert b.over
+    a.drop()
+    assert rig.post.wait_for("source cam", "served").change == 2
+    c.drop()
+    rig.unit.stop()
+    rig.end()
+
+
+@given(st.sets(st.integers(1, 9)))
+def test_ways_have_names_that_no_other_way_has(taken: set[int]) -> None:
+    owner = "pipeline a on model m"
+    names = {owner if n == 1 else f"{owner} ({n})" for n in taken}
+    found = edged.sources.ways._free(owner, names)
+    assert found.startswith(owner)
+    assert found not in names
 
 
 def test_the_reader_ends_when_nobody_takes_frames_any_more() -> None:
