@@ -155,6 +155,8 @@ class Daemon(Instance):
                     patience = float("inf")
                     log.warning("still waiting for %s", ", ".join(self.core.waiting_for))
                 self._hold_back(now)
+                for worker in self.standing.workers:
+                    worker.look(now)
                 if self._on_tick is not None:
                     self._on_tick(self)
             for happening in happenings:

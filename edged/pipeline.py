@@ -195,6 +195,11 @@ class Pipeline:
 
     # In any thread.
 
+    @property
+    def least_gap_s(self) -> float:
+        """Between two results, as the configuration and what holds it back want it; 0: they say nothing."""
+        return self._rate.gap_s
+
     def thin(self, n: int) -> None:
         """From now on, take each n-th only of the frames that it would take. Not where the reader is made to wait."""
         self._rate.thin = n if self.live else 1

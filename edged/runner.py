@@ -36,8 +36,9 @@ TIMED_EVERY = 4
 class Runner(Unit):
     """See the module. `model` is its name in the configuration; `make_*` are called in the runner's thread.
 
-    It serves every pipeline of `pipelines`, in turn. `busy_ns`: when the oldest of the jobs that are with it was
-    launched (CLOCK_MONOTONIC); 0: there is none.
+    It serves every pipeline of `pipelines`, in turn. `in_flight`: jobs on the device at most; with `adapts` only one
+    while a live pipeline is among them, whose frames would grow old. `busy_ns`: when the oldest of the jobs that are
+    with it was launched (CLOCK_MONOTONIC); 0: there is none.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Runner(Unit):
         post: Callable[[Report], None],
         *,
         in_flight: int = 1,
+        adapts: bool = False,
         priority: int = 0,
     ) -> None:
         super().__init__(name, post)
@@ -75,7 +77,9 @@ class Runner(Unit):
         self._tickets: list[Ticket] = []
         self._free: deque[Ticket] = deque()
         self._flying: deque[Ticket] = deque()
-        self.pipelines = tuple(pipelines)
+        self._adapts = adapts
+        self._ahead = in_flight  # jobs on the device, with those that it serves now
+        self.serve(pipelines)
         self._preprocess: dict[Pipeline, Preprocess] = {}  # entries change while no frame of theirs is about
         self._changed = False  # they did: graphs are captured for the new ones
         self._captures = False
@@ -118,6 +122,8 @@ class Runner(Unit):
         """Take frames of these from now on, between two jobs; of those that are left out nothing is waiting."""
         with self.bell.condition:
             self.pipelines = tuple(pipelines)
+            alone = self._adapts and any(p.live for p in pipelines)
+            self._ahead = 1 if alone else self.in_flight
             self.bell.condition.notify_all()
 
     # In the thread of a pipeline's source, while no frame of the pipeline is about.
@@ -293,7 +299,7 @@ class Runner(Unit):
     def _fill(self) -> None:
         if self._changed:
             self._capture()
-        while len(self._flying) < self.in_flight:
+        while len(self._flying) < self._ahead:
             begun = time.thread_time_ns()
             job = self._take()
             if job is None:
@@ -339,7 +345,7 @@ class Runner(Unit):
         """Meanwhile, queue ahead what comes. Raises what preprocessing or the engine raised on the stream."""
         done = ticket.done
         assert done is not None
-        while len(self._flying) < self.in_flight and not done.wait(self.device.patience_s):
+        while len(self._flying) < self._ahead and not done.wait(self.device.patience_s):
             if not self.device.patience_s:
                 self._listen(job)
             self._fill()

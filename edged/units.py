@@ -189,6 +189,10 @@ class Unit(ABC):
             region.close()
             self.regions = {o: r for o, r in self.regions.items() if o != owner}
 
+    def renew(self) -> None:
+        """Before a try with new memory."""
+        self.free()
+
     def free(self) -> None:
         """Close all regions."""
         for region in self.regions.values():
@@ -243,7 +247,7 @@ class Unit(ABC):
         self._again.wait()
         self._again.clear()
         if self._afresh:
-            self.free()
+            self.renew()
 
     def _fault(self, e: BaseException) -> None:
         if not isinstance(e, EdgedError):

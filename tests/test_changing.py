@@ -372,6 +372,22 @@ class TestModels:
             assert set(daemon.runners) == {"model m"}
         assert whole(world.seqs("front"))
 
+    def test_a_camera_that_joins_a_files_model_waits_for_no_second_job(self, world: Moving) -> None:
+        with world.running() as daemon:
+            (runner,) = daemon.runners.values()
+            assert runner._ahead == 2
+            world.pattern("b", rate=200.0)
+            world.pipeline("rear", "b")
+            world.change()
+            world.more("rear", "front")
+            assert daemon.runners["model m"] is runner
+            assert runner._ahead == 1
+            world.remove("pipelines", "rear")
+            world.change()
+            world.more("front")
+            assert runner._ahead == 2
+        assert whole(world.seqs("front"))
+
     def test_another_file_in_the_same_directory_is_another_model(self, world: Moving) -> None:
         with world.running():
             toml = world.folder / "m" / "model.toml"

@@ -233,7 +233,7 @@ class SourceUnit(Unit):
             self._reading = True
         try:
             while self._delivered():  # until more slots are wanted than there are
-                self.let_go()
+                self._close_and_wait()
                 self.free()
                 self.prepare()
         finally:
@@ -341,6 +341,12 @@ class SourceUnit(Unit):
     def _settle(self) -> Slots:
         """The slots, with every way bound, before the first frame. What fits from before stays as it is."""
         plan = self.plan()
+        slots = self.regions.get(self.name)
+        if self.slots is not None and self.slots.late and slots and slots.wants != tuple(plan[self.name]):
+            raise SourceError(
+                f"{self.name}: {self.slots.late} frames of before are still being read, in memory that does not fit",
+                hint="a runner hangs, or is slow; see the lines about it",
+            )
         self._ways.drop_others()
         for owner, region in self.regions.items():
             if region.wants != tuple(plan.get(owner, ())):
@@ -372,8 +378,25 @@ class SourceUnit(Unit):
                 return False
         return True
 
+    def _close_and_wait(self) -> None:
+        """Till nobody reads its memory: there is time, as nothing has failed here."""
+        with self.calling("close"):
+            self.source.close()
+        leased = self.leased
+        assert leased is not None
+        if not leased.wait_all_free(REST_S):
+            for pipeline in self.pipelines:
+                pipeline.mailbox.drain()
+            self._await_leases(leased)
+        self._let_memory_go()
+
+    def renew(self) -> None:
+        """Memory that a runner may still read stays for this try, too."""
+        if self.slots is None or not self.slots.late:
+            self.free()
+
     def let_go(self) -> None:
-        """Close the source, and see that nobody reads its memory any more."""
+        """Close the source, and see that nobody reads its memory any more, or no longer than REST_S."""
         try:
             with self.calling("close"):
                 self.source.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -84,6 +85,14 @@ class Rig:
         assert self.source.closes >= 1
 
 
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for what another thread is about to do."""
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
 def test_every_pipeline_gets_every_frame_and_the_end() -> None:
     rig = Rig(1, 2, 3, names="ab")
     rig.start()
@@ -121,10 +130,7 @@ def test_what_a_reader_did_not_come_to_serve_ends_when_something_else_is_wanted(
     rig.unit.served = {a: ()}
     rig.start()
     rig.serve()
-    end = time.monotonic() + 10
-    while rig.source.at < 3:  # then it waits until the frame before is taken
-        assert time.monotonic() < end
-        time.sleep(0.001)
+    until(lambda: rig.source.at == 3)  # then it waits until the frame before is taken
     rig.unit.serve(Service({a: (), b: ()}, change=1))
     rig.unit.serve(Service({a: (), c: ()}, change=2))
     assert b.over
@@ -275,6 +281,66 @@ class TestRecovery:
         rig.unit.go()
         assert rig.serve() == 0
         rig.end()
+
+    def test_memory_that_a_runner_still_reads_stays(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(edged.sources.unit, "REST_S", 0.01)
+        rig = self.rig(1, SourceError("unplugged"), 2, SourceError("unplugged"), 3)
+        held = rig.take()
+        (region,) = rig.unit.regions.values()
+        self.again(rig, afresh=True)
+        assert rig.serve() == 0
+        assert rig.unit.regions["source cam"] is region
+        assert rig.device.budget.held == region.nbytes
+        held.frame.release()
+        held.pipeline.complete(held, None)
+        self.again(rig, afresh=True)
+        assert rig.serve() == 0
+        assert not region.is_open
+        rig.end()
+
+    def test_memory_that_a_runner_still_reads_is_not_exchanged_for_another_size(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(edged.sources.unit, "REST_S", 0.01)
+        rig = self.rig(1, SourceError("unplugged"), 2, sizes=((4, 2), (8, 6), (8, 6)))
+        held = rig.take()
+        (region,) = rig.unit.regions.values()
+        self.again(rig)
+        error = rig.post.wait_for("source cam", "faulted").error
+        assert error is not None
+        assert "1 frames of before are still being read" in error.message
+        assert rig.unit.regions["source cam"] is region
+        assert rig.device.budget.held == region.nbytes
+        held.frame.release()
+        held.pipeline.complete(held, None)
+        rig.unit.again()
+        rig.post.wait_for("source cam", "prepared")
+        rig.unit.go()
+        assert rig.serve() == 0
+        assert not region.is_open
+        rig.end()
+
+    def test_for_more_slots_it_is_opened_again_when_nobody_reads_the_old_ones(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(edged.sources.unit, "REST_S", 0.01)
+        monkeypatch.setattr(edged.sources.unit, "POLL_S", 0.01)
+        rig = self.rig(*([1] * 100_000))
+        held = rig.take()
+        (region,) = rig.unit.regions.values()
+        rig.unit.serve(Service(rig.unit.served, slots=9, change=1))
+        until(lambda: rig.source.closes > 0)
+        time.sleep(0.05)
+        assert (rig.source.opens, region.is_open) == (1, True)
+        held.frame.release()
+        held.pipeline.complete(held, None)
+        rig.post.wait_for("source cam", "served")
+        assert (rig.source.opens, region.is_open) == (2, False)
+        assert rig.unit.slots is not None
+        assert len(rig.unit.slots) == 9
+        rig.unit.stop()
+        rig.pipelines["a"].drop()
+        assert rig.unit.join(10)
 
     def test_frames_that_do_not_come_back_are_left_behind(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(edged.sources.unit, "REST_S", 0.01)
