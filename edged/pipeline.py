@@ -227,6 +227,8 @@ class Pipeline:
         with self.mailbox.bell.condition:
             waiting = (other for other in self._looks if not other.closed)
             self._looks = (*waiting, look)
+        if self.over:
+            self._end_looks()
         return look
 
     # In a runner's thread, the bell's condition held.
@@ -296,8 +298,7 @@ class Pipeline:
             self._say(self._ending)
             if successor is not None:  # it may begin
                 successor.mailbox.bell.ring()
-            for look in self._taken_looks():
-                look.tell(self._error("has ended"))
+            self._end_looks()
 
     def _hand_on(self, job: Job, parsed: Parsed | None) -> None:
         if parsed is None:
@@ -381,6 +382,10 @@ class Pipeline:
             look.view = self.view
         with self.mailbox.bell.condition:
             self._looks = (*looks, *self._looks)
+
+    def _end_looks(self) -> None:
+        for look in self._taken_looks():
+            look.tell(self._error("has ended"))
 
     def _taken_looks(self) -> tuple[Look, ...]:
         """Those that wait; they are another's from now on."""

@@ -638,8 +638,9 @@ class TestSuccession:
 
     def test_looks_at_one_that_ends_are_told(self) -> None:
         rig = Rig()
-        look = rig.pipeline.look()
+        before = rig.pipeline.look()
         rig.pipeline.close()
-        with pytest.raises(EdgedError, match="pipeline 'front': has ended"):
-            look.frame(5)
-        look.close()
+        for look in (before, rig.pipeline.look()):
+            with pytest.raises(EdgedError, match="pipeline 'front': has ended"):
+                look.frame(5)
+            look.close()

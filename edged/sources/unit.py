@@ -341,16 +341,16 @@ class SourceUnit(Unit):
     def _settle(self) -> Slots:
         """The slots, with every way bound, before the first frame. What fits from before stays as it is."""
         plan = self.plan()
-        slots = self.regions.get(self.name)
-        if self.slots is not None and self.slots.late and slots and slots.wants != tuple(plan[self.name]):
+        misfits = [r for o, r in self.regions.items() if r.is_open and r.wants != tuple(plan.get(o, ()))]
+        late = 0 if self.slots is None else self.slots.late
+        if misfits and late:
             raise SourceError(
-                f"{self.name}: {self.slots.late} frames of before are still being read, in memory that does not fit",
+                f"{self.name}: {late} frames of before are still being read, in memory that does not fit",
                 hint="a runner hangs, or is slow; see the lines about it",
             )
         self._ways.drop_others()
-        for owner, region in self.regions.items():
-            if region.wants != tuple(plan.get(owner, ())):
-                region.close()
+        for region in misfits:
+            region.close()
         fresh = self.allocate(plan)
         self._ways.bind(fresh)
         if self.slots is None or self.name in fresh:
