@@ -39,7 +39,7 @@ class Roster:
         self.opened: set[str] = set()  # units that have been running
         self.stopped: set[str] = set()
         self.left: tuple[str, ...] = ()  # what a change has replaced or removed, until it is gone
-        self._behind: set[str] = set()  # units of changes that are over, which hang
+        self.behind: set[str] = set()  # units of changes that are over, which hang
         self._told: dict[str, tuple[str, set[str]]] = {}  # the state, and the complaints in it
         self._eras = dict.fromkeys(kinds, 0)
         self._keys = {(name, 0): name for name in kinds}
@@ -182,15 +182,15 @@ class Roster:
         """What left, or what a change brought in vain; those that hang (`but`) are kept until they stop, or to be named
         at the end.
         """
-        self._behind.update(but)
+        self.behind.update(but)
         self._drop({*self.left, *(key_of(n, swap.era) for n in swap.kinds)} - {*but})
         self.left = ()
 
     def gone(self, key: str) -> bool:
         """Whether it was left behind and has stopped at last; then it is forgotten."""
-        if key not in self._behind or key not in self.stopped:
+        if key not in self.behind or key not in self.stopped:
             return False
-        self._behind.discard(key)
+        self.behind.discard(key)
         self._drop({key})
         return True
 

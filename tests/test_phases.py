@@ -263,6 +263,18 @@ def test_a_pipeline_that_does_not_end_is_dropped_and_one_that_hangs_left_behind(
     assert old("model m") in last.hanging
 
 
+def test_the_end_does_not_wait_for_what_was_left_behind_long_before() -> None:
+    clock = Clock()
+    clock.until_loaded()
+    clock.wait(FINISH_S)
+    clock.wait(DROP_S)
+    clock.wait(CLOSE_S)
+    clock.do(Asked("signal"))
+    for unit, era in (("source a", 0), ("camera", 0), ("model m", 1), ("sink bus", 0)):
+        last = clock.say(unit, "stopped", era=era)
+    assert last == [Exit(ExitCode.OK, (old("model m"),))]
+
+
 def test_what_was_left_behind_may_end_late_and_is_forgotten_then() -> None:
     clock = Clock()
     clock.until_loaded()
