@@ -240,7 +240,8 @@ class _Assembly:
         self, name: str, users: Sequence[Pipeline], live: Mapping[str, bool], bell: Bell
     ) -> Iterator[Runner]:
         entry, model, builder = self._config.models[name], self._models[name], self._builder
-        if entry.in_flight is None:  # where no source is live, no frame grows old by waiting on the device
+        adapts = entry.in_flight is None
+        if adapts:  # where no source is live, no frame grows old by waiting on the device
             alive = any(live[p.config.source] for p in users)
             entry = msgspec.structs.replace(entry, in_flight=1 if alive else 2)
         for i in range(entry.instances):
@@ -255,6 +256,7 @@ class _Assembly:
                 bell,
                 self._post,
                 in_flight=entry.in_flight or 1,
+                adapts=adapts,
                 priority=entry.priority,
             )
 

@@ -70,6 +70,7 @@ class Board:
             pipeline = self._pipelines[name]
             gap_s, patience = pipeline.usual_gap_s, Patience()
             silent_s = FIRST_GAP_S if gap_s is None else max(patience.silent_s, SILENT_GAPS * gap_s)
+            silent_s = max(silent_s, SILENT_GAPS * pipeline.least_gap_s)
             patience = replace(patience, silent_s=round(silent_s, 1))
             health = step(was, now, self._observe(name, phase, pipeline, core), patience)
             healths[name] = health

@@ -22,9 +22,11 @@ from edged.roster import Roster, key_of
 from edged.units import Report
 
 CAMERA_S = 3.0  # how long boot, or a change, waits for a camera that takes its time to open
-OPEN_S = 30.0  # for a file or a sink that a change brings; a model takes the time that it takes
+OPEN_S = 30.0  # for a file or a sink that a change brings
+LOAD_S = 600.0  # for a model, and again for its first inferences
 EXCHANGE_S = 5.0  # for what is to stop before its successor opens
-FINISH_S = 10.0  # for frames that an old pipeline has accepted; then those that wait are dropped
+FINISH_S = 10.0  # for frames that an old pipeline has accepted; then those that wait are dropped,
+DROP_S = 1.0  # and those that are on the device have this long, before nothing of them counts any more
 CLOSE_S = 10.0  # for what has nothing to do any more
 
 Phase = Literal[
@@ -64,7 +66,7 @@ class Changing:
 
     def takes(self, r: Report, key: str, kind: Kind) -> bool:
         """Whether a report is only this change's affair: a source serves, a pipeline that leaves has ended."""
-        if r.phase == "served":
+        if r.phase == "served" and r.change == self.swap.era:
             self.served.add(r.unit)
         elif kind == "pipeline" and r.phase in ("ended", "faulted") and self._leaves(r, key):
             self.over.add(key_of(r.unit, r.era))
@@ -144,7 +146,7 @@ class Changing:
     def _finishing(self, now: float, roster: Roster) -> list[Action] | None:
         pipelines = self._leaving(roster, "pipeline")
         left = [p for p in pipelines if p not in self.over and roster.phases[p] not in ("ended", "faulted")]
-        late = now >= self._since + FINISH_S
+        late = now >= self._since + (DROP_S if self._dropped else FINISH_S)
         if left and late and not self._dropped:
             self._dropped, self._since = True, now
             return [Leave(tuple(left), drop=True)]
@@ -213,10 +215,14 @@ class Changing:
             if error is not None and roster.phases[unit] == "faulted":
                 self._error = error
                 return True
-            late = roster.kinds[unit] != "runner" and now >= self._since + OPEN_S
-            if late and roster.is_starting(unit):
+            loads = roster.kinds[unit] == "runner"
+            what, limit_s = ("loaded", LOAD_S) if loads else ("opened", OPEN_S)
+            waits = roster.is_starting(unit) or (
+                loads and self.phase == "loading" and roster.phases[unit] != "running"
+            )
+            if waits and now >= self._since + limit_s:
                 hint = "look at what it opens"
-                self._error = EdgedError(f"{unit} has not opened within {OPEN_S:g} s", hint=hint)
+                self._error = EdgedError(f"{unit} has not {what} within {limit_s:g} s", hint=hint)
                 return True
         return False
 

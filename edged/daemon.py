@@ -30,6 +30,7 @@ from edged.happenings import (
     Done,
     Exit,
     Go,
+    Gone,
     Happening,
     Leave,
     Settle,
@@ -122,6 +123,7 @@ class Daemon(Instance):
                 die("edged", e)
                 raise
             except BaseException:  # a defect here: let nobody go on without a supervisor
+                self.ended = True
                 for unit in self.standing.units:
                     unit.stop()
                 for pipeline in self.standing.pipelines:
@@ -130,6 +132,7 @@ class Daemon(Instance):
                     worker.stop(0.0)
                 raise
             finally:
+                self.ended = True
                 self._orders.refuse()
 
     def _loop(self, asked: threading.Event) -> ExitCode:
@@ -152,6 +155,8 @@ class Daemon(Instance):
                     patience = float("inf")
                     log.warning("still waiting for %s", ", ".join(self.core.waiting_for))
                 self._hold_back(now)
+                for worker in self.standing.workers:
+                    worker.look(now)
                 if self._on_tick is not None:
                     self._on_tick(self)
             for happening in happenings:
@@ -214,6 +219,8 @@ class Daemon(Instance):
                 self.telling.look(now)
                 collect_garbage()
                 return self._helm.done(now, action)
+            case Gone(unit=unit):
+                self.standing.gone(unit)
             case Stop():
                 self._stop(action)
             case Exit():
@@ -263,8 +270,9 @@ class Daemon(Instance):
             self.standing.stop(key)
 
     def _stop_sink(self, thing: Thing, worker: SinkWorker) -> None:
-        if worker.stop(SINK_DRAIN_S):
-            self.post(Report(thing.name, "stopped", era=thing.era))
+        worker.stop(SINK_DRAIN_S)
+        worker.join()
+        self.post(Report(thing.name, "stopped", era=thing.era))
 
     def _exit(self, action: Exit) -> ExitCode:
         self._ended = time.monotonic()

@@ -125,6 +125,13 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """A unit that a change had left behind has stopped at last."""
+
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Stop all units of these kinds. `drop`: forget frames that wait in mailboxes, counted."""
 
@@ -140,4 +147,4 @@ class Exit:
     hanging: tuple[str, ...] = ()
 
 
-Action = Start | Admit | Go | Again | Tell | Leave | Commit | Settle | Done | Stop | Exit
+Action = Start | Admit | Go | Again | Tell | Leave | Commit | Settle | Done | Gone | Stop | Exit

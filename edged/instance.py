@@ -66,6 +66,7 @@ class Instance:
             config.runtime.memory_budget, available_bytes if choice.kind == "cpu" else lambda: None
         )
         self.devices = open_devices(choice, self.budget)
+        self.ended = False  # its main loop turns no more, whatever ended it
         self.hanging: tuple[str, ...] = ()  # units that did not stop in time, once it has ended
         self._inbox: queue.Queue[Happening | Order[Any]] = queue.Queue(INBOX)
         self._orders = Orders(self._inbox)
@@ -134,6 +135,11 @@ class Instance:
     def stop(self, why: str = "asked to stop", code: ExitCode = ExitCode.OK) -> None:
         """Drain and end, with this exit status if no fault has set it."""
         self.post(Asked(why, code))
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it is on its way out, or out: how it is said to be then proves nothing of what it ran."""
+        return self.ended or self.core.phase in ("draining", "over")
 
     def healths(self) -> Mapping[str, Health]:
         return self.telling.board.healths

@@ -41,7 +41,8 @@ class Timed(Protocol):
 
 
 class Lineage:
-    """Shared by the generations of one name. Results are handed on by one of them at a time, under its lock.
+    """Shared by the generations of one name. Results are handed on by one of them at a time, under its lock: the next
+    begins when the one before has ended, or is disowned.
 
     `paused`: why no frame of it is taken, "": they are; set by the main thread, read by the source's.
     """

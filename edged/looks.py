@@ -22,7 +22,7 @@ class Look:
     """
 
     def __init__(self, view: View) -> None:
-        self.view = view
+        self.view = view  # of the pipeline that takes the frame; set before it does
         self._news = threading.Condition()
         self._frame: Frame | None = None
         self._result: Result | EdgedError | None = None
@@ -31,11 +31,18 @@ class Look:
     # Who asks.
 
     def frame(self, timeout_s: float) -> Frame | None:
-        """The frame, once; its lease goes with it. None: none came in time, or the look was closed."""
+        """The frame, once; its lease goes with it. None: none came in time, or the look was closed.
+
+        Raises why none will come.
+        """
         with self._news:
-            self._news.wait_for(lambda: self._frame is not None or self.closed, timeout_s)
+            self._news.wait_for(
+                lambda: self._frame is not None or self._result is not None or self.closed, timeout_s
+            )
             frame, self._frame = self._frame, None
-            return frame
+        if frame is None and isinstance(self._result, EdgedError):
+            raise self._result
+        return frame
 
     def result(self, timeout_s: float) -> Result | None:
         """What came of it; None as of `frame`. Raises why nothing came of it."""

@@ -85,30 +85,32 @@ class Budget:
     def admit_all(self, wants: dict[str, int]) -> None:
         """Admit every owner or none. Raises MemoryRefused with all figures."""
         with self._lock:
-            held = sum(n for _, n in self._held)
-            total = held + sum(wants.values())
-            if self.limit is not None and total > self.limit:
-                rows = [*self._held, *wants.items()]
-                listing = "".join(f"\n  {format_bytes(n):>10}  {o}" for o, n in rows)
-                raise MemoryRefused(
-                    f"memory: {format_bytes(total)} wanted, runtime.memory_budget is "
-                    f"{format_bytes(self.limit)} ({format_bytes(total - self.limit)} too much):{listing}",
-                    hint="raise runtime.memory_budget, or lower frame sizes (max_size), instances or in_flight",
-                )
-            new, free = sum(wants.values()), self._available()
-            if free is not None and new > free:
-                listing = "".join(f"\n  {format_bytes(n):>10}  {o}" for o, n in wants.items())
-                raise MemoryRefused(
-                    f"memory: {format_bytes(new)} wanted, the machine has {format_bytes(free)} left:{listing}",
-                    hint="free memory, or lower frame sizes (max_size), instances or in_flight",
-                )
+            self._check(wants)
             self._held.extend(wants.items())
 
     def try_all(self, wants: dict[str, int]) -> None:
-        """As admit_all, but holds nothing afterwards."""
-        self.admit_all(wants)
-        for owner, nbytes in wants.items():
-            self.give_back(owner, nbytes)
+        """As admit_all, but holds nothing: whoever allocates meanwhile finds all that is left."""
+        with self._lock:
+            self._check(wants)
+
+    def _check(self, wants: dict[str, int]) -> None:
+        held = sum(n for _, n in self._held)
+        total = held + sum(wants.values())
+        if self.limit is not None and total > self.limit:
+            rows = [*self._held, *wants.items()]
+            listing = "".join(f"\n  {format_bytes(n):>10}  {o}" for o, n in rows)
+            raise MemoryRefused(
+                f"memory: {format_bytes(total)} wanted, runtime.memory_budget is "
+                f"{format_bytes(self.limit)} ({format_bytes(total - self.limit)} too much):{listing}",
+                hint="raise runtime.memory_budget, or lower frame sizes (max_size), instances or in_flight",
+            )
+        new, free = sum(wants.values()), self._available()
+        if free is not None and new > free:
+            listing = "".join(f"\n  {format_bytes(n):>10}  {o}" for o, n in wants.items())
+            raise MemoryRefused(
+                f"memory: {format_bytes(new)} wanted, the machine has {format_bytes(free)} left:{listing}",
+                hint="free memory, or lower frame sizes (max_size), instances or in_flight",
+            )
 
     def give_back(self, owner: str, nbytes: int) -> None:
         with self._lock:
@@ -243,8 +245,10 @@ class Lease:
 
     def release(self) -> None:
         with self._slots.lock:
-            if self._generation != self._slots.generation:
-                return  # late release after a restart: the slot belongs to somebody else now
+            if self._generation != self._slots.generation:  # the slot belongs to somebody else now
+                self._count -= 1
+                self._slots.late -= self._count == 0
+                return
             if self._count <= 0:
                 raise RuntimeError(f"{self._slots.owner}: slot {self.index} released twice")
             self._count -= 1
@@ -256,7 +260,8 @@ class Slots:
     """Equal, page-aligned buffers of a region, handed out as leases. Thread-safe; nothing is allocated.
 
     `on_release`, if set, is called with the slot's index, under the lock, when a slot becomes free
-    (a camera queues its buffer again there).
+    (a camera queues its buffer again there). `late`: leases that were taken back by `reset`, and whose holders have not
+    released them yet: they may read their slots still.
     """
 
     def __init__(
@@ -274,6 +279,7 @@ class Slots:
         self.lock = threading.Lock()
         self._available = threading.Condition(self.lock)
         self.generation = 0
+        self.late = 0
         self.high_water = 0
         self.on_release: Callable[[int], None] | None = None
         self._free = list(range(len(self.buffers)))
@@ -326,5 +332,6 @@ class Slots:
         """Take every slot back (the source restarted): outstanding leases die, late releases are ignored."""
         with self.lock:
             self.generation += 1
+            self.late += len(self.buffers) - len(self._free)
             self._free = list(range(len(self.buffers)))
             self._available.notify_all()

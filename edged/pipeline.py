@@ -105,9 +105,9 @@ class Pipeline:
         self.lineage: Lineage = Lineage() if after is None else after.lineage
         self._after = after  # until it has ended; guarded by the bell's condition
         self._before: Pipeline | PipelineCounts | None = after  # whose counts go before ours
-        self._successor: Pipeline | None = None
-        if after is not None:
-            after._successor = self
+        self._successor: Pipeline | None = None  # once frames go there
+        self._free_ns = 0  # since when nobody is waited for, CLOCK_MONOTONIC; 0: nobody was
+        self._disowned = 0  # jobs of which nothing comes any more
         self._post = post
         self._topic = topic(identity.device, "result", name)
         self._limit = limit
@@ -195,6 +195,11 @@ class Pipeline:
 
     # In any thread.
 
+    @property
+    def least_gap_s(self) -> float:
+        """Between two results, as the configuration and what holds it back want it; 0: they say nothing."""
+        return self._rate.gap_s
+
     def thin(self, n: int) -> None:
         """From now on, take each n-th only of the frames that it would take. Not where the reader is made to wait."""
         self._rate.thin = n if self.live else 1
@@ -215,11 +220,15 @@ class Pipeline:
             self._end_if_over()
 
     def look(self) -> Look:
-        """A look at the next frame that is taken; it may never come."""
+        """A look at the next frame that is taken, here or in what replaces it; it may never come."""
+        if self._successor is not None:
+            return self._successor.look()
         look = Look(self.view)
         with self.mailbox.bell.condition:
             waiting = (other for other in self._looks if not other.closed)
             self._looks = (*waiting, look)
+        if self.over:
+            self._end_looks()
         return look
 
     # In a runner's thread, the bell's condition held.
@@ -262,7 +271,11 @@ class Pipeline:
             was_full = self._given - self._next >= MAX_AHEAD
             self._waiting[job.order] = (job, parsed)
             while self._next in self._waiting:
-                self._hand_on(*self._waiting.pop(self._next))
+                job, parsed = self._waiting.pop(self._next)
+                if self._disowned:
+                    self._show(job, self._error("was replaced while it looked at this frame"))
+                else:
+                    self._hand_on(job, parsed)
                 self._next += 1
             self._end_if_over()
         if was_full:
@@ -279,14 +292,18 @@ class Pipeline:
         with box.bell.condition:
             over = box.closed and box.peek_locked() is None and self._given == self._next
         if over and not self.over:
+            successor = self._successor
+            if successor is not None:
+                successor._free_ns = time.monotonic_ns()
             self._say(self._ending)
-            if self._successor is not None:  # it may begin
-                self._successor.mailbox.bell.ring()
+            if successor is not None:  # it may begin
+                successor.mailbox.bell.ring()
+            self._end_looks()
 
     def _hand_on(self, job: Job, parsed: Parsed | None) -> None:
         if parsed is None:
             self.failed += 1
-            self._show(job, EdgedError(f"pipeline '{self.name}': the inference of this frame failed"))
+            self._show(job, self._error("the inference of this frame failed"))
             return
         seen = job.frame.tags.get("look")
         verdict = GOOD if seen is None else judge(seen, self.config.health)
@@ -317,6 +334,9 @@ class Pipeline:
         if self.on_result is not None:
             self.on_result(job, result)
 
+    def _error(self, what: str) -> EdgedError:
+        return EdgedError(f"pipeline '{self.name}': {what}")
+
     def _show(self, job: Job, result: Result | EdgedError) -> None:
         for look in job.looks:
             look.tell(result)
@@ -341,15 +361,58 @@ class Pipeline:
         """Whether it has ended: all that it accepted is handed on."""
         return self.state in ("ended", "faulted")
 
-    def inherit(self) -> None:
-        """The one before has ended: its counts are part of these from now on, and it may go. In the main thread.
+    @property
+    def waits_ns(self) -> int:
+        """Since when a frame waits that a runner may take (CLOCK_MONOTONIC); 0: none does."""
+        after, since_ns = self._after, self.mailbox.waits_ns
+        waits = since_ns and (after is None or after.over)
+        return max(since_ns, self._free_ns) if waits else 0
 
-        One that hangs is waited for no longer.
+    def succeed(self) -> None:
+        """Frames come here from now on, and no longer to the one before, which tells when it has ended.
+
+        In the main thread, once it is certain that this one is to run.
+        """
+        before = self._before
+        if not isinstance(before, Pipeline):
+            return
+        before._successor = self
+        looks = before._taken_looks()
+        for look in looks:
+            look.view = self.view
+        with self.mailbox.bell.condition:
+            self._looks = (*looks, *self._looks)
+
+    def _end_looks(self) -> None:
+        for look in self._taken_looks():
+            look.tell(self._error("has ended"))
+
+    def _taken_looks(self) -> tuple[Look, ...]:
+        """Those that wait; they are another's from now on."""
+        with self.mailbox.bell.condition:
+            looks, self._looks = self._looks, ()
+        return looks
+
+    def disown(self) -> None:
+        """Wait no longer for one that hangs: what it has not handed on by now counts as dropped, and never will be.
+
+        In the main thread; results of its name are another's from now on.
+        """
+        self.drop()
+        with self._lock:
+            self._disowned = self._given - self._next
+
+    def inherit(self) -> None:
+        """The one before has ended, or is disowned: its counts are part of these from now on, and it may go.
+
+        In the main thread.
         """
         if isinstance(self._before, Pipeline):
             self._before._successor = None  # else the first of its name would keep all that followed
             self._before = self._before.totals()
         with self.mailbox.bell.condition:
+            if self._after is not None and not self._after.over:
+                self._free_ns = time.monotonic_ns()
             self._after = None
             self.mailbox.bell.condition.notify_all()
 
@@ -365,7 +428,7 @@ class Pipeline:
                 model=self.config.model,
                 state=self.state,
                 offered=self.mailbox.offered,
-                dropped=self.mailbox.dropped,
+                dropped=self.mailbox.dropped + self._disowned,
                 dropped_at_start=self._dropped_at_start if self.inferred else self.mailbox.dropped,
                 inferred=self.inferred,
                 failed=self.failed,

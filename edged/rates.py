@@ -23,7 +23,14 @@ class Rate:
         self._every = every
         self._period_ns = 0 if max_fps is None else round(_SECOND_NS / max_fps)
         self.thin = 1
+        self._frame_ns = 0.0  # between two frames of the source, as seen since the last that was taken
         self.reset()
+
+    @property
+    def gap_s(self) -> float:
+        """How far apart frames are taken at least, as far as is known; 0: as they come."""
+        every = self._every * self.thin
+        return max(self._period_ns * self.thin, self._frame_ns * every if every > 1 else 0.0) / _SECOND_NS
 
     def reset(self) -> None:
         """The source counts anew: the next frame is the first."""
@@ -34,6 +41,8 @@ class Rate:
         if self._last is None:
             return True
         last_seq, last_ns = self._last
+        if seq > last_seq and captured_ns > last_ns:
+            self._frame_ns = (captured_ns - last_ns) / (seq - last_seq)
         thin = self.thin
         period_ns = self._period_ns * thin
         if seq - last_seq < self._every * thin:

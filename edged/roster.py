@@ -39,6 +39,7 @@ class Roster:
         self.opened: set[str] = set()  # units that have been running
         self.stopped: set[str] = set()
         self.left: tuple[str, ...] = ()  # what a change has replaced or removed, until it is gone
+        self.behind: set[str] = set()  # units of changes that are over, which hang
         self._told: dict[str, tuple[str, set[str]]] = {}  # the state, and the complaints in it
         self._eras = dict.fromkeys(kinds, 0)
         self._keys = {(name, 0): name for name in kinds}
@@ -57,9 +58,9 @@ class Roster:
     def of(self, *kinds: Kind) -> list[str]:
         return [u for u, k in self.kinds.items() if k in kinds]
 
-    def key(self, r: Report) -> str:
-        """KeyError for a stranger."""
-        return self._keys[r.unit, r.era]
+    def key(self, r: Report) -> str | None:
+        """None for a stranger: a change that is over has left it behind, and it is late."""
+        return self._keys.get((r.unit, r.era))
 
     def era(self, name: str) -> int:
         """Of what runs under this name."""
@@ -178,15 +179,28 @@ class Roster:
         return told
 
     def forget(self, swap: Swap, but: Iterable[str]) -> None:
-        """What left, or what a change brought in vain; those that hang (`but`) are kept, to be named at the end."""
-        gone = {*self.left, *(key_of(n, swap.era) for n in swap.kinds)} - {*but}
-        for key in gone:
+        """What left, or what a change brought in vain; those that hang (`but`) are kept until they stop, or to be named
+        at the end.
+        """
+        self.behind.update(but)
+        self._drop({*self.left, *(key_of(n, swap.era) for n in swap.kinds)} - {*but})
+        self.left = ()
+
+    def gone(self, key: str) -> bool:
+        """Whether it was left behind and has stopped at last; then it is forgotten."""
+        if key not in self.behind or key not in self.stopped:
+            return False
+        self.behind.discard(key)
+        self._drop({key})
+        return True
+
+    def _drop(self, keys: set[str]) -> None:
+        for key in keys:
             for table in self._tables():
                 table.pop(key, None)
-        self.opened -= gone
-        self.stopped -= gone
-        self._keys = {k: v for k, v in self._keys.items() if v not in gone}
-        self.left = ()
+        self.opened -= keys
+        self.stopped -= keys
+        self._keys = {k: v for k, v in self._keys.items() if v not in keys}
 
     def _tables(self) -> tuple[dict[str, Any], ...]:
         return self.kinds, self.phases, self.reasons, self.errors, self.recoveries

@@ -36,8 +36,9 @@ TIMED_EVERY = 4
 class Runner(Unit):
     """See the module. `model` is its name in the configuration; `make_*` are called in the runner's thread.
 
-    It serves every pipeline of `pipelines`, in turn. `busy_ns`: when the oldest of the jobs that are with it was
-    launched (CLOCK_MONOTONIC); 0: there is none.
+    It serves every pipeline of `pipelines`, in turn. `in_flight`: jobs on the device at most; with `adapts` only one
+    while a live pipeline is among them, whose frames would grow old. `busy_ns`: when the oldest of the jobs that are
+    with it was launched (CLOCK_MONOTONIC); 0: there is none.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Runner(Unit):
         post: Callable[[Report], None],
         *,
         in_flight: int = 1,
+        adapts: bool = False,
         priority: int = 0,
     ) -> None:
         super().__init__(name, post)
@@ -75,7 +77,9 @@ class Runner(Unit):
         self._tickets: list[Ticket] = []
         self._free: deque[Ticket] = deque()
         self._flying: deque[Ticket] = deque()
-        self.pipelines = tuple(pipelines)
+        self._adapts = adapts
+        self._ahead = in_flight  # jobs on the device, with those that it serves now
+        self.serve(pipelines)
         self._preprocess: dict[Pipeline, Preprocess] = {}  # entries change while no frame of theirs is about
         self._changed = False  # they did: graphs are captured for the new ones
         self._captures = False
@@ -118,6 +122,8 @@ class Runner(Unit):
         """Take frames of these from now on, between two jobs; of those that are left out nothing is waiting."""
         with self.bell.condition:
             self.pipelines = tuple(pipelines)
+            alone = self._adapts and any(p.live for p in pipelines)
+            self._ahead = 1 if alone else self.in_flight
             self.bell.condition.notify_all()
 
     # In the thread of a pipeline's source, while no frame of the pipeline is about.
@@ -165,6 +171,10 @@ class Runner(Unit):
         return self.device
 
     def prepare(self) -> None:
+        with self.calling("load"):
+            self._load()
+
+    def _load(self) -> None:
         self._stream = self.device.stream(self._priority, f"{self.name} stream")
         self._closing.callback(self._stream.close)
         self._launches = self.device.ranged(f"{self.name} launch", self._launch)
@@ -179,7 +189,8 @@ class Runner(Unit):
         )
 
     def work(self) -> None:
-        self._allocate()
+        with self.calling("load"):
+            self._allocate()
         self.works = True
         self.say_running()
         while True:
@@ -197,13 +208,14 @@ class Runner(Unit):
         self.bell.ring()
 
     def release(self) -> None:
-        self._closing.close()
+        with self.calling("unload"):
+            self._closing.close()
 
     def let_go(self) -> None:
         """Of everything but the ways into it, which are the sources': as if it had not been prepared yet."""
         self.works = False
         try:
-            self._closing.close()
+            self.release()
         finally:
             self._engine = self._parser = self._decode = self._stream = None
             for held in (self._tickets, self._free, self._flying):
@@ -214,6 +226,7 @@ class Runner(Unit):
         engine, stream = self._engine, self._stream
         assert engine is not None
         assert stream is not None
+        self.usual_ns = 0
         region = self.allocate(self.plan())[self.name]
         self._closing.callback(self.free)
         self._closing.callback(self._give_back)
@@ -224,7 +237,9 @@ class Runner(Unit):
         for i in range(self._count):
             ticket = Ticket.of(i, self.device, engine, self._decode, region, self._image.tensor)
             self._tickets.append(ticket)
+            begun = time.monotonic_ns()
             engine.warm_up(ticket.execution, stream)
+            self.usual_ns = max(self.usual_ns, time.monotonic_ns() - begun)  # else the first may seem to hang
         self._free.extend(self._tickets)
         self._captures = self.device.graphs and not engine.eager
         why = engine.eager if self.device.graphs else f"{self.device.name} has no graphs"
@@ -284,7 +299,7 @@ class Runner(Unit):
     def _fill(self) -> None:
         if self._changed:
             self._capture()
-        while len(self._flying) < self.in_flight:
+        while len(self._flying) < self._ahead:
             begun = time.thread_time_ns()
             job = self._take()
             if job is None:
@@ -330,7 +345,7 @@ class Runner(Unit):
         """Meanwhile, queue ahead what comes. Raises what preprocessing or the engine raised on the stream."""
         done = ticket.done
         assert done is not None
-        while len(self._flying) < self.in_flight and not done.wait(self.device.patience_s):
+        while len(self._flying) < self._ahead and not done.wait(self.device.patience_s):
             if not self.device.patience_s:
                 self._listen(job)
             self._fill()

@@ -98,8 +98,10 @@ class Standing:
         self._era += 1
         new = self._builder.changed(old, config, models, what, self._era)
         self.transition = Transition(old, new, self._era)
-        for name, part in self.transition.brings.items():
-            self.things[key_of(name, self._era)] = Thing(part, name, self._era)
+        brings = {
+            key_of(n, self._era): Thing(part, n, self._era) for n, part in self.transition.brings.items()
+        }
+        self.things = {**self.things, **brings}
         return self.transition.swap()
 
     def commit(self) -> None:
@@ -118,6 +120,10 @@ class Standing:
     def settle(self) -> None:
         assert self.transition is not None
         self.transition.settle()
+
+    def gone(self, key: str) -> None:
+        """What was left behind has stopped."""
+        self.things = {k: thing for k, thing in self.things.items() if k != key}
 
     def done(self, known: Collection[str]) -> Transition:
         """The change is over. Of what left, or came in vain, only what is still `known` stays: it hangs."""

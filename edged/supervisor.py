@@ -27,6 +27,7 @@ from edged.happenings import (
     Done,
     Exit,
     Go,
+    Gone,
     Happening,
     Start,
     Stop,
@@ -102,12 +103,16 @@ class Core:
 
     def _report(self, now: float, r: Report) -> list[Action]:
         key, changing = self.roster.key(r), self.changing
+        if key is None:
+            return []
         kind, own = self.roster.kinds[key], key == r.unit
         if changing is not None and changing.takes(r, key, kind):
             return self._go_on(now)
         if r.phase == "served":  # of a change that is over
             return []
         self.roster.note(key, r)
+        if self.roster.gone(key):
+            return [Gone(key), *self._go_on(now)]
         actions: list[Action] = list(self.roster.news(now, key, r))
         if r.phase == "prepared" and own and kind in _RECOVER and self.phase == "running":
             actions.append(Go(key))
@@ -215,7 +220,7 @@ class Core:
         actions: list[Action] = []
         while self.phase == "draining":
             kinds, until_s = STAGES[self._stage]
-            if self._alive(kinds) and now < self._since + until_s:
+            if self._awaited(kinds) and now < self._since + until_s:
                 break
             self._stage += 1
             if self._stage < len(STAGES):
@@ -223,11 +228,16 @@ class Core:
             else:
                 self.phase = "over"
                 hanging = tuple(u for kinds, _ in STAGES for u in self._alive(kinds))
-                actions.append(Exit(self._hung if hanging else self.code, hanging))
+                code = self._hung if self._awaited(_UNITS) else self.code
+                actions.append(Exit(code, hanging))
         return actions
 
     def _of(self, *kinds: Kind) -> list[str]:
         return self.roster.of(*kinds)
+
+    def _awaited(self, kinds: tuple[Kind, ...]) -> list[str]:
+        """Those that are known to hang since a change left them behind are not: they were told then."""
+        return [u for u in self._alive(kinds) if u not in self.roster.behind]
 
     def _alive(self, kinds: tuple[Kind, ...]) -> list[str]:
         return [u for u in self._of(*kinds) if u not in self.roster.stopped]

@@ -7,7 +7,7 @@ waits: threads do what they are told, and report.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edged.changes import Delta, Difference
 from edged.happenings import Swap
@@ -83,24 +83,31 @@ class Transition:
             if before is not None and entry != before:
                 pipeline.lineage.paused = ""
             pipeline.config = entry
-        leaving = [p for n, p in self.old.pipelines.items() if p is not self.new.pipelines.get(n)]
+            if pipeline is not self.old.pipelines.get(name):
+                pipeline.succeed()
+        leaving = self._leaving()
         self._serve(leaving)
         for name, source in self._serving():
-            source.serve(self.services[name])
+            source.serve(replace(self.services[name], change=self.era))
         for pipeline in leaving:
             runners = [r for r in self.old.runners.values() if r.model == pipeline.config.model]
             if not all(r.works for r in runners):  # nobody waits until it does again
                 pipeline.drop()
 
     def settle(self) -> None:
-        """What left has ended."""
+        """What left has ended, or is waited for no longer."""
         self._serve(())
+        for pipeline in self._leaving():
+            pipeline.disown()
         for pipeline in self.new.pipelines.values():
             pipeline.inherit()
         for worker in self.new.sinks.values():
             worker.inherit()
         for group in self.new.sync_groups.values():
             group.inherit()
+
+    def _leaving(self) -> list[Pipeline]:
+        return [p for n, p in self.old.pipelines.items() if p is not self.new.pipelines.get(n)]
 
     def _serving(self) -> Iterator[tuple[str, SourceUnit]]:
         """The sources that stay and are to serve other pipelines."""

@@ -15,9 +15,10 @@ import logging
 import os
 import sys
 import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,13 +36,14 @@ log = logging.getLogger(__name__)
 class Report:
     """A unit's change of phase; `error` is set when it faulted.
 
-    "served" is none: a source has come to serve other pipelines. `era`: the change that the unit came with; 0: boot.
+    "served" is none: a source serves what `change` wants. `era`: the change that the unit came with; 0: boot.
     """
 
     unit: str
     phase: Phase
     error: EdgedError | None = None
     era: int = 0
+    change: int = 0
 
 
 def die(unit: str, e: FatalDeviceError) -> None:
@@ -63,12 +65,16 @@ def defect(where: str, e: BaseException) -> EdgedError:
 
 
 class Unit(ABC):
-    """Base of SourceUnit and Runner. Subclasses fill in the steps, all run in the unit's thread."""
+    """Base of SourceUnit and Runner. Subclasses fill in the steps, all run in the unit's thread.
+
+    `call`: what its thread is doing that may never return, and since when (CLOCK_MONOTONIC, ns); None: nothing such.
+    """
 
     def __init__(self, name: str, post: Callable[[Report], None]) -> None:
         self.name = name
         self.error: EdgedError | None = None  # why it failed; read by `release`, and by others once stopped
         self.regions: dict[str, Region] = {}  # what it allocated; figures stay readable once closed
+        self.call: tuple[str, int] | None = None
         self._post = post
         self._go = threading.Event()
         self._again = threading.Event()
@@ -147,6 +153,15 @@ class Unit(ABC):
 
     # For subclasses, in the unit's thread.
 
+    @contextmanager
+    def calling(self, what: str) -> Iterator[None]:
+        """Note what is being done, for whoever judges whether it hangs: a key of liveness.CALL_S."""
+        before, self.call = self.call, (what, time.monotonic_ns())
+        try:
+            yield
+        finally:
+            self.call = before
+
     def say_running(self) -> None:
         self._post(Report(self.name, "running"))
 
@@ -173,6 +188,10 @@ class Unit(ABC):
         if region is not None:
             region.close()
             self.regions = {o: r for o, r in self.regions.items() if o != owner}
+
+    def renew(self) -> None:
+        """Before a try with new memory."""
+        self.free()
 
     def free(self) -> None:
         """Close all regions."""
@@ -228,7 +247,7 @@ class Unit(ABC):
         self._again.wait()
         self._again.clear()
         if self._afresh:
-            self.free()
+            self.renew()
 
     def _fault(self, e: BaseException) -> None:
         if not isinstance(e, EdgedError):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from edged.board import FIRST_GAP_S, Board
+from typing import Any
+
+import pytest
+
+from edged.board import FIRST_GAP_S, SILENT_GAPS, Board
 from edged.freshness import GOOD, Verdict
 from edged.supervisor import Core
 from edged.units import Report
@@ -35,6 +39,24 @@ def test_a_slow_source_is_judged_by_its_own_pace() -> None:
     made.look(7.1, core)
     assert made.look(12.9, core) == []
     assert [c.now.state for c in made.look(13.1, core)] == ["degraded"]
+
+
+@pytest.mark.parametrize(
+    ("config", "gap_s"),
+    [({"max_fps": 0.05}, 20.0), ({"every": 300}, 30.0), ({"every": 200, "max_fps": 0.1}, 20.0)],
+)
+def test_one_that_is_to_look_seldom_is_not_late_before_its_second_result(
+    config: dict[str, Any], gap_s: float
+) -> None:
+    rig = Rig(**config)
+    made, core = board(rig)
+    for seq in range(5):
+        rig.offer(seq, ms=1000 + 100 * seq)
+    rig.pipeline._note(1000 * MS, GOOD)
+    assert [c.now.state for c in made.look(1.1, core)] == ["running"]
+    assert made.look(1 + SILENT_GAPS * gap_s - 0.5, core) == []
+    assert [c.now.state for c in made.look(1 + SILENT_GAPS * gap_s + 0.5, core)] == ["degraded"]
+    rig.pipeline.drop()
 
 
 def test_words_that_change_in_the_same_check_are_no_news() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import time
 import weakref
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,10 +20,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import edged.changing
 import edged.liveness
 from edged.config.machine import inspect_machine
 from edged.config.schema import Backend, DeliverConfig, DeviceConfig
-from edged.daemon import Daemon
+from edged.daemon import Daemon, Limits
+from edged.engines.fake import Arrays, FakeEngine
 from edged.errors import ConfigError, EngineError, ExitCode, MemoryRefused, SinkError, SourceError
 from edged.interfaces import Sink, Source
 from edged.messages import Result
@@ -30,7 +33,7 @@ from edged.sinks.fake import FakeSink
 from edged.sources.fake import FakeSource
 from edged.sources.unit import SourceUnit
 from edged.steering import Busy, NoSuchThing
-from tests.test_daemon import World, check, check_accounts, impatient, running
+from tests.test_daemon import World, X, Y, check, check_accounts, impatient, running
 
 __all__ = ["impatient"]  # a fixture
 GREY = tuple(range(200)) * 500  # what a fake camera sees, for longer than any test
@@ -155,6 +158,14 @@ class Moving(World):
 def whole(numbers: Sequence[int], first: int = 0) -> bool:
     """From the first on no number is missing, none comes twice, and all are in order."""
     return list(numbers) == list(range(first, first + len(numbers)))
+
+
+def eventually(world: Moving, holds: Callable[[], bool]) -> None:
+    """Wait for what another thread is about to do."""
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end, world.daemon_.healths()
+        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -361,6 +372,22 @@ class TestModels:
             assert set(daemon.runners) == {"model m"}
         assert whole(world.seqs("front"))
 
+    def test_a_camera_that_joins_a_files_model_waits_for_no_second_job(self, world: Moving) -> None:
+        with world.running() as daemon:
+            (runner,) = daemon.runners.values()
+            assert runner._ahead == 2
+            world.pattern("b", rate=200.0)
+            world.pipeline("rear", "b")
+            world.change()
+            world.more("rear", "front")
+            assert daemon.runners["model m"] is runner
+            assert runner._ahead == 1
+            world.remove("pipelines", "rear")
+            world.change()
+            world.more("front")
+            assert runner._ahead == 2
+        assert whole(world.seqs("front"))
+
     def test_another_file_in_the_same_directory_is_another_model(self, world: Moving) -> None:
         with world.running():
             toml = world.folder / "m" / "model.toml"
@@ -463,6 +490,112 @@ class TestSinks:
         log = world.seqs("front", "log")
         assert log
         assert whole(log, log[0])
+
+
+class TestLeftBehind:
+    def test_a_file_that_opens_after_its_change_was_undone_harms_nothing(
+        self, world: Moving, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(edged.changing, "OPEN_S", 0.1)
+        monkeypatch.setattr(edged.changing, "CLOSE_S", 0.1)
+        gate = threading.Event()
+
+        class Slow(FakeSource):
+            def _open(self) -> Any:
+                check(gate.wait(10))
+                return super()._open()
+
+        with world.running() as daemon:
+            builder = daemon.standing._builder
+            slow = replace(builder.makers, source=lambda name, entry: Slow(name, entry.options))
+            daemon.standing._builder = replace(builder, makers=slow)
+            world.source("b", 1)
+            world.pipeline("rear", "b")
+            assert "has not opened within" in str(world.refused())
+            gate.set()
+            eventually(world, lambda: len(daemon.standing.things) == 4)
+            world.more("front")
+            assert len(daemon.core.roster.kinds) == 4
+        assert whole(world.seqs("front"))
+
+    def test_a_job_that_outlives_its_pipeline_is_dropped_and_its_result_comes_to_nobody(
+        self, world: Moving, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("FINISH_S", "DROP_S", "CLOSE_S"):
+            monkeypatch.setattr(edged.changing, name, 0.1)
+        slow, hangs, gate = threading.Event(), threading.Event(), threading.Event()
+
+        def compute(engine: str, run: int) -> None:
+            if engine == "m#0" and slow.is_set():
+                slow.clear()
+                hangs.set()
+                check(gate.wait(10))
+
+        world.compute = compute
+        world.model("n")
+        with world.running() as daemon:
+            world.more("front")
+            slow.set()
+            assert hangs.wait(10)
+            left = daemon.pipelines["front"]
+            world.pipeline("front", "a", "n")
+            assert world.change() == ("front",)
+            world.more("front")
+            assert "model m of change 0" in daemon.standing.things
+            gate.set()
+            eventually(world, lambda: len(daemon.standing.things) == 4)
+            assert left.over
+            world.more("front")
+        assert whole(world.numbers("front"))
+        frames = world.seqs("front")
+        assert frames == sorted(set(frames))
+
+    def test_a_pipeline_is_replaced_twice_while_the_first_still_hangs(
+        self, world: Moving, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("FINISH_S", "DROP_S", "CLOSE_S"):
+            monkeypatch.setattr(edged.changing, name, 0.1)
+        slow, hangs, gate = threading.Event(), threading.Event(), threading.Event()
+
+        def compute(engine: str, run: int) -> None:
+            if engine == "m#0" and slow.is_set():
+                slow.clear()
+                hangs.set()
+                check(gate.wait(10))
+
+        world.compute = compute
+        world.model("m", instances=2)
+        with world.running() as daemon:
+            world.more("front")
+            slow.set()
+            assert hangs.wait(10)
+            ways = daemon.sources["source a"]._ways
+            for left in range(3):
+                world.pipeline("front", "a", roi=(0, 0, 8 - 2 * left, 8))
+                assert world.change() == ("front",)
+                world.more("front")
+                assert all(w in ways.bound for w in ways.wanted)
+                owners = [w.owner for w in ways.bound]
+                assert len(set(owners)) == len(owners)
+            gate.set()
+            eventually(world, lambda: len(ways.bound) == 2)
+        assert whole(world.numbers("front"))
+
+    def test_a_pipeline_that_came_and_went_while_its_camera_was_away_holds_up_nothing(
+        self, world: Moving
+    ) -> None:
+        gone = SourceError("source 'b': no such device")
+        world.source("b", *GREY, live=True, backoff=(60.0, 60.0), open_script=(gone,) * 9)
+        world.pipeline("rear", "b")
+        with world.running() as daemon:
+            world.pipeline("more", "b")
+            world.change()
+            more = daemon.pipelines["more"]
+            world.remove("pipelines", "more")
+            begun = time.monotonic()
+            world.change()
+            assert time.monotonic() - begun < edged.changing.FINISH_S
+            assert more.over
 
 
 class TestOrders:
@@ -591,6 +724,46 @@ class TestLiveness:
             assert hung.wait(10)
             assert daemon.alive().startswith("model m: an inference has taken")
             gate.set()
+
+    def test_an_engine_that_hangs_while_it_is_loaded_again_is_seen(
+        self, world: Moving, monkeypatch: pytest.MonkeyPatch, impatient: None
+    ) -> None:
+        broken, gate, loads = threading.Event(), threading.Event(), Counter[str]()
+
+        def load(model: str) -> None:
+            loads[model] += 1
+            if loads[model] > 1:
+                check(gate.wait(10))
+
+        def compute(engine: str, run: int) -> None:
+            if engine == "m#0" and broken.is_set():
+                raise EngineError("model m: inference failed")
+
+        world.load, world.compute = load, compute
+        with world.running() as daemon:
+            monkeypatch.setattr(edged.liveness, "CALL_S", {**edged.liveness.CALL_S, "load": 0.1})
+            monkeypatch.setattr(edged.liveness, "job_limit_s", lambda runner: 0.0)
+            broken.set()
+            eventually(world, lambda: daemon.alive().startswith("model m: its load has taken"))
+            gate.set()
+
+    def test_a_slow_models_first_inference_is_judged_by_its_warm_up(
+        self, world: Moving, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(edged.liveness, "JOB_S", 0.01)
+
+        def compute(inputs: Arrays) -> Arrays:
+            time.sleep(0.05)
+            return {}
+
+        engine = FakeEngine([X], [Y], compute)
+        world.makers = replace(world.makers, engine=lambda *_: engine)
+        said: set[str] = set()
+        daemon = world.daemon(Limits(frames=2), on_tick=lambda d: said.add(d.alive()))
+        assert daemon.run(signals=False) is ExitCode.OK
+        assert said == {""}
+        (runner,) = daemon.runners.values()
+        assert edged.liveness.job_limit_s(runner) >= 0.05 * edged.liveness.JOB_USUAL
 
     def test_a_main_loop_that_hangs_is_seen_from_another_thread(
         self, world: Moving, monkeypatch: pytest.MonkeyPatch

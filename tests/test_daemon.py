@@ -52,6 +52,7 @@ from edged.models.plans import PlanStore
 from edged.sinks.fake import FakeSink
 from edged.sources.fake import FakeOptions, FakeSource
 from edged.sources.pattern import PatternOptions
+from edged.sources.unit import SourceUnit
 from edged.tensors import ImageInput, TensorSpec
 from edged.views import positions
 from tests import onnx_models
@@ -1053,6 +1054,28 @@ def test_the_first_signal_asks_and_the_next_is_the_systems_own(world: World) -> 
     assert daemon.run() is ExitCode.OK
     assert daemon.core.why == "signal"
     assert handlers[:2] == [signal.SIG_DFL, signal.SIG_DFL], "a second one of either kind ends at once"
+
+
+def test_a_defect_in_the_main_loop_is_the_end_before_anything_is_stopped(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.pattern("a")
+    world.pipeline("front", "a")
+    said: list[bool] = []
+
+    def tick(daemon: Daemon) -> None:
+        if not daemon.ready():
+            said.append(daemon.stopping)
+            raise KeyError("stranger")
+
+    daemon = world.daemon(on_tick=tick)
+    source = daemon.sources["source a"]
+    monkeypatch.setattr(source, "stop", lambda: said.append(daemon.stopping) or SourceUnit.stop(source))  # type: ignore[func-returns-value]
+    with pytest.raises(KeyError, match="stranger"):
+        daemon.run(signals=False)
+    assert said == [False, True]
+    assert daemon.core.phase == "running"
+    assert all(unit.join(10) for unit in daemon.standing.units)
 
 
 def test_errors_kept_are_bounded(world: World) -> None:

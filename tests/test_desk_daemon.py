@@ -51,7 +51,7 @@ class Beside:
         return self.daemon.healths()
 
     def stopping(self) -> bool:
-        return self.daemon.core.phase in ("draining", "over")
+        return self.daemon.stopping
 
     def event(self, state: str, reason: str) -> None:
         print(state, reason, flush=True)

@@ -10,18 +10,19 @@ import pytest
 from edged.health import Health
 from edged.liveness import CALL_S, JOB_S, JOB_USUAL, LOOP_S, job_limit_s, not_alive, not_ready, stuck_loop
 from edged.parts import Parts
+from edged.runner import Runner
 
 S = 1_000_000_000
 
 
 def parts(**keys: Any) -> Parts:
     """Stand-ins with the stamps that are read."""
-    runner = SimpleNamespace(name="model m", model="m", busy_ns=0, usual_ns=S // 10, pipelines=[1, 2])
+    runner = Runner.__new__(Runner)
+    vars(runner).update(name="model m", model="m", busy_ns=0, usual_ns=S // 10, pipelines=[1, 2], call=None)
     source = SimpleNamespace(call=None)
-    pipeline = SimpleNamespace(config=SimpleNamespace(model="m"), mailbox=SimpleNamespace(waits_ns=0))
+    pipeline = SimpleNamespace(config=SimpleNamespace(model="m"), waits_ns=keys.get("waits_ns", 0))
     vars(runner).update(keys.get("runner", {}))
     vars(source).update(keys.get("source", {}))
-    pipeline.mailbox.waits_ns = keys.get("waits_ns", 0)
     made: Any = {
         "runners": {"model m": runner},
         "sources": {"source a": source},
@@ -44,6 +45,14 @@ def core(phase: str = "running", **phases: str) -> Any:
         ({"runner": {"busy_ns": S, "usual_ns": S}}, JOB_USUAL, "model m: an inference has taken 21 s"),
         ({"source": {"call": ("read", S)}}, CALL_S["read"], "source a: its read has taken 11 s"),
         ({"source": {"call": ("open", S)}}, CALL_S["open"], "source a: its open has taken 61 s"),
+        ({"source": {"call": ("settle", S)}}, CALL_S["settle"], "source a: its settle has taken 61 s"),
+        ({"runner": {"call": ("load", S)}}, CALL_S["load"], "model m: its load has taken 601 s"),
+        ({"runner": {"call": ("unload", S)}}, CALL_S["unload"], "model m: its unload has taken 61 s"),
+        (
+            {"runner": {"call": ("unload", S), "usual_ns": 9 * S}},
+            180.0,
+            "model m: its unload has taken 181 s",
+        ),
         ({"waits_ns": S}, 2 * JOB_S, "pipeline p: a frame has waited for 21 s"),
     ],
 )
@@ -60,8 +69,17 @@ def test_what_is_being_mended_is_alive() -> None:
 
 
 @pytest.mark.parametrize("phase", ["booting", "admitting", "draining", "over"])
-def test_boot_and_the_end_are_not_judged(phase: str) -> None:
+def test_at_boot_nothing_is_inferred_and_the_end_has_limits_of_its_own(phase: str) -> None:
     assert not_alive(parts(runner={"busy_ns": S}), core(phase), 1000 * S) == ""
+
+
+@pytest.mark.parametrize(
+    ("phase", "alive"), [("booting", False), ("admitting", False), ("draining", True), ("over", True)]
+)
+def test_a_model_that_never_loads_is_seen_while_booting(phase: str, alive: bool) -> None:
+    made = parts(runner={"call": ("load", S)})
+    assert not_alive(made, core(phase), 500 * S) == ""
+    assert (not_alive(made, core(phase), 1000 * S) == "") is alive
 
 
 def test_the_limit_of_an_inference_grows_with_what_is_usual() -> None:

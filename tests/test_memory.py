@@ -235,6 +235,21 @@ class TestLeases:
         assert s.in_use == 1, "the late release gave away a slot that is somebody else's now"
         new.release()
 
+    def test_what_was_taken_back_is_late_until_its_last_holder_lets_go(self) -> None:
+        s = slots()
+        first, second = s.acquire(), s.acquire()
+        assert first is not None
+        assert second is not None
+        first.retain()
+        s.reset()
+        assert (s.in_use, s.late) == (0, 2)
+        first.release()
+        second.release()
+        assert s.late == 1
+        first.release()
+        first.release()
+        assert (s.in_use, s.late) == (0, 0)
+
     def test_who_waits_for_a_slot_is_woken_by_a_release(self) -> None:
         s = slots(1)
         first = s.acquire()
@@ -398,3 +413,17 @@ class SlotsMachine(RuleBasedStateMachine):
 
 
 TestSlotsMachine = SlotsMachine.TestCase
+
+
+def test_what_is_only_tried_is_never_held() -> None:
+    """Who allocates at that moment would be refused."""
+
+    class Watched(list[tuple[str, int]]):
+        def extend(self, _: object) -> None:
+            raise AssertionError
+
+    budget = Budget(100)
+    budget._held = Watched([("model m", 60)])
+    budget.try_all({"model n": 40})
+    with pytest.raises(MemoryRefused, match="101 B wanted"):
+        budget.try_all({"model n": 41})

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.changing import CAMERA_S, CLOSE_S, EXCHANGE_S, FINISH_S, OPEN_S
+from edged.changing import CAMERA_S, CLOSE_S, DROP_S, EXCHANGE_S, FINISH_S, LOAD_S, OPEN_S
 from edged.errors import EngineError, ExitCode, MemoryRefused, SinkError, SourceError
 from edged.escalation import Kind
 from edged.happenings import (
@@ -20,6 +20,7 @@ from edged.happenings import (
     Done,
     Exit,
     Go,
+    Gone,
     Leave,
     Settle,
     Start,
@@ -85,8 +86,10 @@ class Clock:
         self.told += [a for a in actions if isinstance(a, Tell)]
         return [a for a in actions if not isinstance(a, Tell)]
 
-    def say(self, unit: str, phase: Phase, error: Any = None, *, era: int = 1) -> list[Action]:
-        return self.do(Report(unit, phase, error, era))
+    def say(
+        self, unit: str, phase: Phase, error: Any = None, *, era: int = 1, change: int = 0
+    ) -> list[Action]:
+        return self.do(Report(unit, phase, error, era, change))
 
     def wait(self, seconds: float) -> list[Action]:
         self.now += seconds
@@ -109,7 +112,8 @@ def test_a_model_is_opened_admitted_and_started_before_the_old_one_hears_of_it()
     assert clock.wait(1) == []
     assert clock.say("pipeline p", "ended", era=0) == [Settle(), Leave((old("model m"),))]
     assert clock.say("model m", "stopped", era=0) == []
-    assert clock.say("source a", "served", era=0) == [Done()]
+    assert clock.say("source a", "served", era=0) == [], "of a change that is over"
+    assert clock.say("source a", "served", era=0, change=1) == [Done()]
     assert clock.core.changing is None
     assert set(clock.core.roster.kinds) == set(KINDS)
     assert [(t.unit, t.state) for t in clock.told] == [("model m", "running")]
@@ -145,10 +149,21 @@ def test_a_refusal_stops_what_is_new_and_nothing_else(when: str) -> None:
     assert (clock.core.phase, clock.core.code) == ("running", ExitCode.OK)
 
 
-def test_a_model_may_load_as_long_as_it_takes_but_a_file_may_not_hang() -> None:
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_model_may_load_for_minutes_but_not_for_ever(opened: bool) -> None:
     clock = Clock()
     clock.do(MODEL)
-    assert clock.wait(3600) == []
+    if opened:
+        clock.say("model m", "prepared")
+        clock.do(Admitted())
+    assert clock.wait(LOAD_S - 0.1) == []
+    assert clock.wait(0.2) == [Leave((new("model m"),), drop=True)]
+    (done,) = clock.wait(CLOSE_S)
+    assert isinstance(done, Done)
+    assert "has not loaded within 600 s" in str(done.error)
+
+
+def test_a_file_may_not_hang() -> None:
     clock = Clock()
     clock.do(Swap(era=1, kinds={"source b": "source"}, first=("source b",)))
     assert clock.wait(OPEN_S - 0.1) == []
@@ -239,13 +254,51 @@ def test_a_pipeline_that_does_not_end_is_dropped_and_one_that_hangs_left_behind(
     clock = Clock()
     clock.until_loaded()
     assert clock.wait(FINISH_S) == [Leave((old("pipeline p"),), drop=True)]
-    assert clock.wait(FINISH_S) == [Settle(), Leave((old("model m"),))]
+    assert clock.wait(DROP_S) == [Settle(), Leave((old("model m"),))]
     (done,) = clock.wait(CLOSE_S)
     assert done == Done(hanging=(old("model m"),))
     clock.do(Asked("signal"))
     last = clock.wait(STAGES[-1][1])[-1]
     assert isinstance(last, Exit)
     assert old("model m") in last.hanging
+
+
+def test_the_end_does_not_wait_for_what_was_left_behind_long_before() -> None:
+    clock = Clock()
+    clock.until_loaded()
+    clock.wait(FINISH_S)
+    clock.wait(DROP_S)
+    clock.wait(CLOSE_S)
+    clock.do(Asked("signal"))
+    for unit, era in (("source a", 0), ("camera", 0), ("model m", 1), ("sink bus", 0)):
+        last = clock.say(unit, "stopped", era=era)
+    assert last == [Exit(ExitCode.OK, (old("model m"),))]
+
+
+def test_what_was_left_behind_may_end_late_and_is_forgotten_then() -> None:
+    clock = Clock()
+    clock.until_loaded()
+    clock.wait(FINISH_S)
+    clock.wait(DROP_S)
+    clock.wait(CLOSE_S)
+    assert clock.say("pipeline p", "ended", era=0) == []
+    assert clock.say("model m", "ended", era=0) == []
+    assert clock.say("model m", "stopped", era=0) == [Gone(old("model m"))]
+    assert clock.say("model m", "stopped", era=0) == []
+    assert set(clock.core.roster.kinds) == set(KINDS)
+    assert clock.core.phase == "running"
+
+
+def test_a_source_that_opens_after_its_change_was_undone_is_forgotten() -> None:
+    clock = Clock()
+    kinds: dict[str, Kind] = {"source b": "source", "pipeline q": "pipeline"}
+    clock.do(Swap(era=1, kinds=kinds, first=("source b",)))
+    clock.wait(OPEN_S)
+    clock.wait(CLOSE_S)
+    assert clock.say("source b", "prepared") == []
+    assert clock.say("pipeline q", "ended") == []
+    assert clock.say("source b", "stopped") == [Gone(new("source b"))]
+    assert set(clock.core.roster.kinds) == set(KINDS)
 
 
 def test_a_stop_ends_the_change_and_waits_for_what_it_brought() -> None:
@@ -267,6 +320,7 @@ REPORTS = st.builds(
     st.sampled_from(["prepared", "running", "ended", "faulted", "stopped", "served"]),
     st.sampled_from([None, EngineError("broken")]),
     st.sampled_from([0, 1]),
+    st.sampled_from([0, 1]),
 )
 
 
@@ -284,12 +338,10 @@ def test_whatever_happens_a_change_ends_once_and_commits_at_most_once(
     actions = clock.do(swap)
     for event, gap in events:
         clock.now += gap
-        if isinstance(event, Report) and (event.unit, event.era) not in clock.core.roster._keys:
-            continue  # that unit is not there, or not any more
-        actions += clock.do(event)
+        actions += clock.do(event)  # also of a unit that is not there, or not any more
     for _ in range(200):
         actions += clock.wait(1)
-    if clock.core.changing is not None:  # a model still loads
+    if clock.core.changing is not None:  # a model still loads, or nobody has answered
         assert clock.core.changing.phase in ("opening", "loading", "admitting", "readmitting")
         actions += clock.do(Asked("signal"))
     dones = [a for a in actions if isinstance(a, Done)]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.config.schema import PipelineConfig
+from edged.errors import EdgedError
 from edged.framesets import SyncGroup
 from edged.lineage import STAGES
 from edged.mailbox import Bell
@@ -33,12 +34,18 @@ class Rig:
     """A pipeline with its slots; `offer`, `take` and `finish` are what a source and runners do."""
 
     def __init__(
-        self, *, live: bool = True, limit: int | None = None, sync: SyncGroup | None = None, **config: Any
+        self,
+        *,
+        live: bool = True,
+        limit: int | None = None,
+        sync: SyncGroup | None = None,
+        after: Rig | None = None,
+        **config: Any,
     ) -> None:
         self.post = Post()
-        self.messages: list[Message] = []
+        self.messages: list[Message] = [] if after is None else after.messages
         self.slots: Slots = make_slots(MAX_AHEAD + 3)
-        self.pipeline = Pipeline(
+        self.pipeline: Pipeline = Pipeline(
             "front",
             PipelineConfig(source="cam", model="m", **config),
             Identity("robot-7", "s1"),
@@ -50,6 +57,7 @@ class Rig:
             live=live,
             limit=limit,
             sync=sync,
+            after=None if after is None else after.pipeline,
         )
         self.pipeline.begin()
 
@@ -548,3 +556,91 @@ def test_where_the_reader_is_made_to_wait_nothing_is_thinned() -> None:
     for seq in range(4):
         rig.finish(rig.next(seq))
     assert rig.pipeline.counts().skipped == 0
+
+
+class TestSuccession:
+    def test_one_that_hangs_is_disowned_and_its_late_results_are_nobodys(self) -> None:
+        old = Rig()
+        old.finish(old.next(0))
+        hung = [old.next(1), old.next(2)]
+        new = Rig(after=old)
+        new.pipeline.succeed()
+        new.offer(3)
+        assert new.take() is None, "the one before has not ended"
+        old.pipeline.disown()
+        new.pipeline.inherit()
+        job = new.take()
+        assert job is not None
+        for late in hung:
+            old.finish(late)
+        new.finish(job)
+        assert [(r.seq, r.frame_seq) for r in new.results] == [(0, 0), (1, 3)]
+        assert old.pipeline.over
+        assert new.balanced()
+        assert new.pipeline.counts().dropped == 2
+
+    @given(st.integers(0, 5), st.integers(0, 5), st.permutations(range(12)))
+    def test_whatever_ends_late_numbers_are_whole_and_every_frame_is_counted(
+        self, done: int, hung: int, order: list[int]
+    ) -> None:
+        old = Rig()
+        for seq in range(done):
+            old.finish(old.next(seq))
+        late = [(old, old.next(done + i)) for i in range(hung)]
+        new = Rig(after=old)
+        new.pipeline.succeed()
+        old.pipeline.disown()
+        new.pipeline.inherit()
+        jobs = late + [(new, new.next(20 + i)) for i in range(5)]
+        for i in order:
+            if i < len(jobs):
+                rig, job = jobs[i]
+                rig.finish(job)
+        assert [r.seq for r in new.results] == list(range(done + 5))
+        frames = [r.frame_seq for r in new.results]
+        assert frames == sorted(frames)
+        assert new.balanced()
+
+    def test_while_it_waits_for_the_one_before_no_frame_of_it_is_late(self) -> None:
+        old = Rig()
+        job = old.next(0)
+        new = Rig(after=old)
+        new.pipeline.succeed()
+        new.offer(1)
+        assert new.pipeline.mailbox.waits_ns
+        assert new.pipeline.waits_ns == 0
+        old.pipeline.close()
+        old.finish(job)
+        assert new.pipeline.waits_ns > new.pipeline.mailbox.waits_ns
+        new.pipeline.drop()
+
+    def test_what_a_refused_change_built_is_nobodys_successor(self) -> None:
+        old = Rig()
+        look = old.pipeline.look()
+        Rig(after=old)
+        assert old.pipeline._successor is None
+        old.finish(old.next(0))
+        assert look.result(0) is old.results[0]
+        look.close()
+
+    def test_looks_go_on_in_what_replaces_it(self) -> None:
+        old = Rig()
+        before = old.pipeline.look()
+        new = Rig(after=old, roi=(0, 0, 2, 2))
+        new.pipeline.succeed()
+        after = old.pipeline.look()
+        old.pipeline.close()
+        new.finish(new.next(0))
+        for look in (before, after):
+            assert look.result(0) is new.results[0]
+            assert look.view is new.pipeline.view
+            look.close()
+
+    def test_looks_at_one_that_ends_are_told(self) -> None:
+        rig = Rig()
+        before = rig.pipeline.look()
+        rig.pipeline.close()
+        for look in (before, rig.pipeline.look()):
+            with pytest.raises(EdgedError, match="pipeline 'front': has ended"):
+                look.frame(5)
+            look.close()

@@ -30,7 +30,7 @@ class Service:
                 not_ready,
                 not_alive,
                 reloading=self._reload is not None,
-                stopping=daemon.core.phase in ("draining", "over"),
+                stopping=daemon.stopping,
                 status=not_alive or not_ready or status_of(daemon.healths()),
             )
         )

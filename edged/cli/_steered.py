@@ -84,7 +84,7 @@ class Steered:
         self._daemon.event("configuration", state, reason)
 
     def stopping(self) -> bool:
-        return self._daemon.core.phase in ("draining", "over")
+        return self._daemon.stopping
 
     def stop(self, why: str, code: ExitCode) -> None:
         self._daemon.stop(why, code)

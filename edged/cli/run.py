@@ -85,9 +85,11 @@ def _run(args: argparse.Namespace, status: StatusLine, on_event: Callable[[Event
     daemon = Daemon(booted.config, limits, on_tick=tick, on_event=told, sensors=sensors)
     steered = Steered(daemon, booted)
     with _served(steered, events, booted.config.control, daemon.identity, fds), sensors:
-        code = daemon.run()
-        service.tick(daemon, reload)  # an end may be quicker than the next tick
-        steered.close()
+        try:
+            code = daemon.run()
+            service.tick(daemon, reload)  # an end may be quicker than the next tick
+        finally:
+            steered.close()
     status.clear()
     _tell(daemon.snapshot(), args)
     if code is not ExitCode.OK or daemon.core.why == "signal":

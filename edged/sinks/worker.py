@@ -17,7 +17,8 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal
 
 import msgspec
@@ -33,6 +34,7 @@ POLL_S = 0.25  # how late a lost connection is noticed when there is nothing to 
 BUSY_S = 0.01  # how late a busy sink is found ready again
 BACKOFF_MIN_S = 0.1
 BACKOFF_MAX_S = 5.0
+STUCK_S: Mapping[str, float] = {"open": 30.0, "publish": 10.0}  # after which a call of a sink is said to hang
 TRIES = 3  # a message that fails this often in a row is given up, so that it cannot block those behind it
 
 
@@ -55,7 +57,8 @@ class SinkWorker:
     """Runs one sink. `report(name, state, error)` is called from the worker's thread, on changes only.
 
     The first report comes after the first attempt to open: "running", or "faulted" with the error; the
-    worker goes on trying. After a fault, "running" is said when the sink has held for `settle_s`.
+    worker goes on trying. After a fault, "running" is said when the sink has held for `settle_s`. One that hangs is
+    told by `look`, whose caller's thread reports it.
     `on_published(m)` sees each message as published (with its age), in the worker's thread. `before`: the worker of
     this name that it replaces, whose counts are part of its own.
     """
@@ -91,6 +94,7 @@ class SinkWorker:
         self._drain_until = 0.0
         self._state: Literal["", "running", "faulted"] = ""
         self._attempt = 0
+        self._call: tuple[str, float] | None = None  # that its thread is in, and since when (CLOCK_MONOTONIC)
         self._failing: tuple[tuple[str, str, int] | None, int] = (None, 0)
         self._thread = threading.Thread(target=self._run, name=f"sink-{name}", daemon=True)
 
@@ -144,6 +148,20 @@ class SinkWorker:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def look(self, now: float) -> None:
+        """Report it as faulted while a call of the sink hangs. `now`: CLOCK_MONOTONIC, in s. In the main thread."""
+        with self._condition:
+            call = self._call
+            if call is not None and now - call[1] > STUCK_S[call[0]]:
+                what = f"sink '{self.name}': its {call[0]} has not returned for {STUCK_S[call[0]]:g} s"
+                hint = "what it keeps back is dropped when there is too much; edged goes on without it"
+                self._say("faulted", SinkError(what, hint=hint))
+
+    def join(self) -> None:
+        """Wait until its thread has ended, however long that takes."""
+        if self._thread.ident is not None:
+            self._thread.join()
+
     # What is held. Call with the condition held.
 
     def _held(self) -> int:
@@ -187,7 +205,8 @@ class SinkWorker:
         try:
             while True:
                 try:
-                    self._sink.open()
+                    with self._calling("open"):
+                        self._sink.open()
                     self._serve()
                     return
                 except Exception as e:
@@ -228,7 +247,8 @@ class SinkWorker:
     def _publish(self, m: Message) -> None:
         stamped = stamp(m)
         try:
-            self._sink.publish(stamped)
+            with self._calling("publish"):
+                self._sink.publish(stamped)
         except Exception:
             last, times = self._failing
             times = times + 1 if last == m.key else 1
@@ -243,6 +263,15 @@ class SinkWorker:
             self.published += 1
         if self._on_published is not None:
             self._on_published(stamped)
+
+    @contextmanager
+    def _calling(self, what: str) -> Iterator[None]:
+        self._call = (what, time.monotonic())
+        try:
+            yield
+        finally:
+            with self._condition:  # `look` reports nothing once it has returned
+                self._call = None
 
     def _close(self) -> None:
         try:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
 from functools import partial
 
 from edged.errors import ConfigError, EdgedError, SourceError
@@ -33,18 +33,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a source is to serve from now on. `ways`: those that are new, as admitted; `slots`: frames at once."""
+    """What a source is to serve from now on. `ways`: those that are new, as admitted; `slots`: frames at once.
+
+    `change`: the number of the change that wants to hear when it is so; 0: nobody does.
+    """
 
     served: Served
     ways: tuple[Way, ...] = ()
     slots: int = 0
+    change: int = 0
 
 
 class SourceUnit(Unit):
     """Reads one source for all pipelines that share it. `served`: who takes the frames of each.
 
-    `slots_wanted`: frames that exist at once at most. `call`: the call of the source that its thread is in, and since
-    when (CLOCK_MONOTONIC, ns); None: in none.
+    `slots_wanted`: frames that exist at once at most.
     """
 
     def __init__(
@@ -60,7 +63,6 @@ class SourceUnit(Unit):
         self.source = source  # others read its facts, never more
         self.served = served
         self.slots_wanted = slots_wanted
-        self.call: tuple[str, int] | None = None
         self._suited = self.pipelines  # those that what the source delivers now is for
         self.spec: FrameSpec | None = None  # what the source delivers, known once prepared
         self.slots: Slots | None = None  # of its region
@@ -75,7 +77,7 @@ class SourceUnit(Unit):
         self._next: Service | None = None  # what it is to serve, not yet taken up
         self._reading = False  # its thread takes it up between two frames
         self._over = False  # no frame comes any more
-        self._owes = False  # it is to say that it serves what it was told to
+        self._owes = 0  # the change that is to hear that it serves what it was told to; 0: none
 
     @property
     def pipelines(self) -> tuple[Pipeline, ...]:
@@ -122,7 +124,7 @@ class SourceUnit(Unit):
         new = {p: runners for p, runners in served.items() if p not in self.served}
         for pipeline in new:
             pipeline.view.check(self.name, spec)
-        ways = tuple(find_ways(spec, new, taken=self.regions.keys()))
+        ways = tuple(find_ways(spec, new, taken=self._ways.owners | self.regions.keys()))
         demand = {w.owner: (w.runner.device, wants) for w in ways if (wants := w.preprocess.wants())}
         more = slots - len(self.slots or ())
         memory = self._slot_memory
@@ -136,29 +138,28 @@ class SourceUnit(Unit):
         ended and nothing of them is held.
         """
         with self._lock:
-            self._next = service
-            if self._reading:
-                return
-            over = self._over
-        # nobody reads: what was planned for frames is found anew when somebody does
-        for pipeline in self.served:
+            reading, over, replaced = self._reading, self._over, self._next
+            # where nobody reads, what was planned for frames is found anew when somebody does
+            self._next = service if reading else replace(service, change=0)
+        known = () if replaced is None else replaced.served  # by none yet, and some never will be
+        for pipeline in known if reading else (*self.served, *known):
             if over or pipeline not in service.served:
                 pipeline.close()
         for pipeline in service.served if over else ():
             pipeline.close()
-        self._post(Report(self.name, "served"))
+        if not reading:
+            self._post(Report(self.name, "served", change=service.change))
 
     # The unit's steps, in its thread.
 
     def prepare(self) -> None:
         self._take_up()
-        attach = getattr(
-            self.source, "attach", None
-        )  # of a source that may have memory of its own for the device
-        if attach is not None:
-            attach(self._device, self.slots_wanted)
+        # of a source that may have memory of its own for the device
+        attach = getattr(self.source, "attach", None)
         try:
-            with self._calling("open"):
+            with self.calling("open"):
+                if attach is not None:
+                    attach(self._device, self.slots_wanted)
                 self.spec = self.source.open()
         except SourceError:
             if not self.stopping:  # nobody waits for this camera any more
@@ -170,22 +171,14 @@ class SourceUnit(Unit):
         """What it is to serve, if that has changed while no frame was about."""
         with self._lock:
             service, self._next = self._next, None
-            self._owes = self._owes or (service is not None and self._reading)
         if service is None:
             return
+        self._owes = service.change or self._owes
         for pipeline in self.served:
             if pipeline not in service.served:
                 pipeline.close()
         self.served, self._planned = service.served, None
         self.slots_wanted = max(self.slots_wanted, service.slots)
-
-    @contextmanager
-    def _calling(self, what: str) -> Iterator[None]:
-        self.call = (what, time.monotonic_ns())
-        try:
-            yield
-        finally:
-            self.call = None
 
     def _find_suited(self, spec: FrameSpec) -> tuple[Pipeline, ...]:
         """The pipelines whose view such pictures have; the others are refused, and told.
@@ -240,28 +233,28 @@ class SourceUnit(Unit):
             self._reading = True
         try:
             while self._delivered():  # until more slots are wanted than there are
-                self.let_go()
+                self._close_and_wait()
                 self.free()
                 self.prepare()
         finally:
             self.call = None
             with self._lock:
                 self._reading = False
-                self._owes = self._owes or self._next is not None
             self._take_up()
             self._say_served()
 
     def _delivered(self) -> bool:
         """Read until the end, or until it is to be opened again (True)."""
         assert self.spec is not None
-        slots = self._settle()
+        with self.calling("settle"):
+            slots = self._settle()
         self._say_served()
         for pipeline in self._suited:
             pipeline.begin()
         # pictures from a folder and drawn ones may repeat themselves
         watched = self.source.live and not getattr(self.source, "stills", False)
         watch = Watch(self.spec) if watched else None
-        with self._calling("start"):
+        with self.calling("start"):
             self.source.start(slots)
         self.leased = getattr(self.source, "frame_slots", None) or slots
         serving = list(self._suited)
@@ -301,8 +294,9 @@ class SourceUnit(Unit):
     def _change(self, serving: list[Pipeline], seq: int) -> list[Pipeline]:
         """Serve other pipelines from the frame of number `seq` on; those that stay miss none."""
         with self._lock:
-            service, self._next, self._owes = self._next, None, True
+            service, self._next = self._next, None
         assert service is not None
+        self._owes = service.change
         new = [p for p in service.served if p not in self.served]
         ways = tuple(w for w in service.ways if w.spec == self.spec)
         try:
@@ -329,7 +323,9 @@ class SourceUnit(Unit):
         assert self.spec is not None
         for pipeline in new:
             pipeline.view.check(self.name, self.spec)
-        return tuple(find_ways(self.spec, {p: served[p] for p in new}, taken=self.regions.keys()))
+        return tuple(
+            find_ways(self.spec, {p: served[p] for p in new}, taken=self._ways.owners | self.regions.keys())
+        )
 
     def _let_ways_go(self) -> None:
         """Those of pipelines that have left and ended; says so when none remains."""
@@ -338,17 +334,23 @@ class SourceUnit(Unit):
             self._say_served()
 
     def _say_served(self) -> None:
-        if self._owes:
-            self._owes = False
-            self._post(Report(self.name, "served"))
+        change, self._owes = self._owes, 0
+        if change:
+            self._post(Report(self.name, "served", change=change))
 
     def _settle(self) -> Slots:
         """The slots, with every way bound, before the first frame. What fits from before stays as it is."""
         plan = self.plan()
+        misfits = [r for o, r in self.regions.items() if r.is_open and r.wants != tuple(plan.get(o, ()))]
+        late = 0 if self.slots is None else self.slots.late
+        if misfits and late:
+            raise SourceError(
+                f"{self.name}: {late} frames of before are still being read, in memory that does not fit",
+                hint="a runner hangs, or is slow; see the lines about it",
+            )
         self._ways.drop_others()
-        for owner, region in self.regions.items():
-            if region.wants != tuple(plan.get(owner, ())):
-                region.close()
+        for region in misfits:
+            region.close()
         fresh = self.allocate(plan)
         self._ways.bind(fresh)
         if self.slots is None or self.name in fresh:
@@ -376,10 +378,27 @@ class SourceUnit(Unit):
                 return False
         return True
 
+    def _close_and_wait(self) -> None:
+        """Till nobody reads its memory: there is time, as nothing has failed here."""
+        with self.calling("close"):
+            self.source.close()
+        leased = self.leased
+        assert leased is not None
+        if not leased.wait_all_free(REST_S):
+            for pipeline in self.pipelines:
+                pipeline.mailbox.drain()
+            self._await_leases(leased)
+        self._let_memory_go()
+
+    def renew(self) -> None:
+        """Memory that a runner may still read stays for this try, too."""
+        if self.slots is None or not self.slots.late:
+            self.free()
+
     def let_go(self) -> None:
-        """Close the source, and see that nobody reads its memory any more."""
+        """Close the source, and see that nobody reads its memory any more, or no longer than REST_S."""
         try:
-            with self._calling("close"):
+            with self.calling("close"):
                 self.source.close()
         finally:
             if self.leased is not None and not self.leased.wait_all_free(REST_S):
@@ -391,7 +410,8 @@ class SourceUnit(Unit):
     def _let_memory_go(self) -> None:
         """Once readers are done: a source with memory of its own undoes what it kept for them."""
         self.leased = self.slots
-        self.source.close()
+        with self.calling("close"):
+            self.source.close()
 
     def _take_back(self, leased: Slots) -> None:
         """What a runner still holds is of a generation that is over. A source's own memory waits for it instead."""
@@ -412,7 +432,7 @@ class SourceUnit(Unit):
             stack.callback(self._let_memory_go)
             if self.leased is not None:
                 stack.callback(self._await_leases, self.leased)
-            with self._calling("close"):
+            with self.calling("close"):
                 self.source.close()
 
     def _await_leases(self, slots: Slots) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 
 from edged.frames import FrameSpec
 from edged.interfaces import Device, Preprocess
@@ -43,15 +44,19 @@ class Way:
 
 
 def find_ways(spec: FrameSpec, served: Served, taken: Collection[str] = ()) -> Iterator[Way]:
-    """One for each pipeline and runner. `taken`: owners whose memory is still in use by ways that are to go."""
+    """One for each pipeline and runner. `taken`: owners of ways that are still in use, and are to go."""
     for pipeline, runners in served.items():
         for runner in runners:
-            owner = f"pipeline {pipeline.name} on {runner.name}"
-            if owner in taken:
-                owner += " (next)"
+            owner = _free(f"pipeline {pipeline.name} on {runner.name}", taken)
             with runner.device.current():
                 preprocess = runner.preprocessor(owner, spec, pipeline.view)
             yield Way(owner, pipeline, runner, spec, preprocess)
+
+
+def _free(owner: str, taken: Collection[str]) -> str:
+    """The name, or with a number the first that is not taken."""
+    numbered = (f"{owner} ({n})" for n in count(2))
+    return next(name for name in chain((owner,), numbered) if name not in taken)
 
 
 def scratch(ways: Sequence[Way]) -> dict[str, Sequence[Want]]:
@@ -76,6 +81,11 @@ class Ways:
     @property
     def some_linger(self) -> bool:
         return len(self.bound) > len(self.wanted)
+
+    @property
+    def owners(self) -> set[str]:
+        """Of those that are in use."""
+        return {w.owner for w in (*self.wanted, *self.bound)}
 
     def device_of(self, owner: str) -> Device | None:
         """None: it is no way's."""

@@ -22,7 +22,10 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edged.cli._steered import Steered
 from edged.cli.main import main
+from edged.control.server import ControlServer
+from edged.daemon import Daemon
 from edged.errors import ExitCode
 from tests import onnx_models
 
@@ -63,6 +66,31 @@ def write(
     path = folder / "edged.toml"
     path.write_text(CONFIG.format(source=source, model=model, sink=sink, runtime=runtime))
     return path
+
+
+def noted(method: Any, done: list[str]) -> Any:
+    def called(it: Any) -> None:
+        done.append(method.__name__)
+        method(it)
+
+    return called
+
+
+def test_the_desk_is_closed_when_the_daemon_ends_by_a_defect(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def run(daemon: Daemon) -> ExitCode:
+        raise KeyError("stranger")
+
+    monkeypatch.setattr(Daemon, "run", run)
+    for cls, method in ((Steered, "close"), (ControlServer, "stop")):
+        monkeypatch.setattr(cls, method, noted(getattr(cls, method), done))
+    config = write(folder, runtime='[control]\nsocket = "c.sock"')
+    with pytest.raises(KeyError):
+        main(["run", str(config), "--quiet"])
+    assert done == ["close", "stop"]
 
 
 @contextmanager

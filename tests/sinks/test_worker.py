@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -14,7 +15,7 @@ from edged.config.schema import DeliverConfig
 from edged.errors import EdgedError, SinkError
 from edged.messages import Message, Result
 from edged.sinks.fake import FakeSink
-from edged.sinks.worker import BACKOFF_MAX_S, TRIES, SinkWorker, backoff_s, stamp
+from edged.sinks.worker import BACKOFF_MAX_S, STUCK_S, TRIES, SinkWorker, backoff_s, stamp
 from tests.sinks.make import event, result, state
 
 Reports = queue.SimpleQueue[tuple[str, str, EdgedError | None]]
@@ -55,6 +56,25 @@ def hung(sink: FakeSink, worker: SinkWorker) -> Iterator[None]:
         continue
     yield
     sink.gate.set()
+
+
+def test_one_that_hangs_is_said_to_and_is_back_when_it_returns() -> None:
+    sink, reports = FakeSink(), Reports()
+    with running(sink, reports) as worker:
+        assert reports.get(timeout=10)[1] == "running"
+        with hung(sink, worker):
+            now = time.monotonic()
+            worker.look(now + STUCK_S["publish"] - 5)
+            assert reports.empty()
+            for _ in range(2):
+                worker.look(now + STUCK_S["publish"] + 5)
+            name, state, error = reports.get(timeout=10)
+            assert (name, state, str(error).partition("\n")[0]) == (
+                *("bus", "faulted"),
+                "sink 'bus': its publish has not returned for 10 s",
+            )
+        assert reports.get(timeout=10) == ("bus", "running", None)
+        assert reports.empty()
 
 
 def test_keeps_the_newest_result_of_each_pipeline() -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import edged.sources.unit
+import edged.sources.ways
 from edged.config.schema import PipelineConfig
 from edged.devices.cpu import CpuDevice
 from edged.errors import ConfigError, ExitCode, SourceError
@@ -18,7 +22,7 @@ from edged.messages import Identity, ModelId
 from edged.parsers.base import Parsed
 from edged.pipeline import Job, Pipeline
 from edged.sources.fake import FakeOptions, FakeSource
-from edged.sources.unit import SourceUnit
+from edged.sources.unit import Service, SourceUnit
 from tests.rig import Post
 
 
@@ -81,6 +85,14 @@ class Rig:
         assert self.source.closes >= 1
 
 
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for what another thread is about to do."""
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
 def test_every_pipeline_gets_every_frame_and_the_end() -> None:
     rig = Rig(1, 2, 3, names="ab")
     rig.start()
@@ -99,6 +111,43 @@ def test_a_pipeline_at_its_limit_leaves_and_the_reader_goes_on_for_the_other() -
     rig.end()
     counts = rig.pipelines["a"].counts()
     assert (counts.offered, counts.inferred) == (1, 1)
+
+
+def test_what_is_wanted_of_a_source_that_does_not_read_is_served_at_once_and_what_it_replaces_ends() -> None:
+    rig = Rig(names="abc")
+    a, b, c = rig.pipelines.values()
+    rig.unit.served = {a: ()}
+    rig.unit.serve(Service({a: (), b: ()}, change=1))
+    assert not b.over
+    rig.unit.serve(Service({a: (), c: ()}, change=2))
+    assert [p.over for p in (a, b, c)] == [False, True, False]
+    assert [r.change for r in rig.post.drain() if r.phase == "served"] == [1, 2]
+
+
+def test_what_a_reader_did_not_come_to_serve_ends_when_something_else_is_wanted() -> None:
+    rig = Rig(1, 2, 3, names="abc")
+    a, b, c = rig.pipelines.values()
+    rig.unit.served = {a: ()}
+    rig.start()
+    rig.serve()
+    until(lambda: rig.source.at == 3)  # then it waits until the frame before is taken
+    rig.unit.serve(Service({a: (), b: ()}, change=1))
+    rig.unit.serve(Service({a: (), c: ()}, change=2))
+    assert b.over
+    a.drop()
+    assert rig.post.wait_for("source cam", "served").change == 2
+    c.drop()
+    rig.unit.stop()
+    rig.end()
+
+
+@given(st.sets(st.integers(1, 9)))
+def test_ways_have_names_that_no_other_way_has(taken: set[int]) -> None:
+    owner = "pipeline a on model m"
+    names = {owner if n == 1 else f"{owner} ({n})" for n in taken}
+    found = edged.sources.ways._free(owner, names)
+    assert found.startswith(owner)
+    assert found not in names
 
 
 def test_the_reader_ends_when_nobody_takes_frames_any_more() -> None:
@@ -232,6 +281,66 @@ class TestRecovery:
         rig.unit.go()
         assert rig.serve() == 0
         rig.end()
+
+    def test_memory_that_a_runner_still_reads_stays(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(edged.sources.unit, "REST_S", 0.01)
+        rig = self.rig(1, SourceError("unplugged"), 2, SourceError("unplugged"), 3)
+        held = rig.take()
+        (region,) = rig.unit.regions.values()
+        self.again(rig, afresh=True)
+        assert rig.serve() == 0
+        assert rig.unit.regions["source cam"] is region
+        assert rig.device.budget.held == region.nbytes
+        held.frame.release()
+        held.pipeline.complete(held, None)
+        self.again(rig, afresh=True)
+        assert rig.serve() == 0
+        assert not region.is_open
+        rig.end()
+
+    def test_memory_that_a_runner_still_reads_is_not_exchanged_for_another_size(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(edged.sources.unit, "REST_S", 0.01)
+        rig = self.rig(1, SourceError("unplugged"), 2, sizes=((4, 2), (8, 6), (8, 6)))
+        held = rig.take()
+        (region,) = rig.unit.regions.values()
+        self.again(rig)
+        error = rig.post.wait_for("source cam", "faulted").error
+        assert error is not None
+        assert "1 frames of before are still being read" in error.message
+        assert rig.unit.regions["source cam"] is region
+        assert rig.device.budget.held == region.nbytes
+        held.frame.release()
+        held.pipeline.complete(held, None)
+        rig.unit.again()
+        rig.post.wait_for("source cam", "prepared")
+        rig.unit.go()
+        assert rig.serve() == 0
+        assert not region.is_open
+        rig.end()
+
+    def test_for_more_slots_it_is_opened_again_when_nobody_reads_the_old_ones(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(edged.sources.unit, "REST_S", 0.01)
+        monkeypatch.setattr(edged.sources.unit, "POLL_S", 0.01)
+        rig = self.rig(*([1] * 100_000))
+        held = rig.take()
+        (region,) = rig.unit.regions.values()
+        rig.unit.serve(Service(rig.unit.served, slots=9, change=1))
+        until(lambda: rig.source.closes > 0)
+        time.sleep(0.05)
+        assert (rig.source.opens, region.is_open) == (1, True)
+        held.frame.release()
+        held.pipeline.complete(held, None)
+        rig.post.wait_for("source cam", "served")
+        assert (rig.source.opens, region.is_open) == (2, False)
+        assert rig.unit.slots is not None
+        assert len(rig.unit.slots) == 9
+        rig.unit.stop()
+        rig.pipelines["a"].drop()
+        assert rig.unit.join(10)
 
     def test_frames_that_do_not_come_back_are_left_behind(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(edged.sources.unit, "REST_S", 0.01)
