@@ -9,6 +9,7 @@ A newcomer's first run has no state folder, needs none, and is not told so.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -23,8 +24,10 @@ from edged.config.machine import inspect_machine
 from edged.config.patch import etag, plain
 from edged.config.revisions import RevisionError, Revisions, folder_of
 from edged.config.schema import Config
-from edged.errors import ConfigError
+from edged.errors import ConfigError, Problem
 from edged.models.state import state_dir
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,17 @@ def _look(path: str) -> _File:
         found.config = from_data(found.data, file=path, base=base_of(path))
     except ConfigError as e:
         found.error = e
-        found.now = FileNow(found.now.sha256, found.now.etag, found.now.at, str(e))
+    except Exception as e:  # a robot that has a confirmed revision runs in spite of it
+        found.error = _defect(path, e)
+    if found.error is not None:
+        found.now = FileNow(found.now.sha256, found.now.etag, found.now.at, str(found.error))
     return found
+
+
+def _defect(label: str, e: Exception) -> ConfigError:
+    log.error("%s: reading it came to no end", label, exc_info=e)
+    what = f"cannot be read: {type(e).__name__}: {e}"
+    return ConfigError(label, [Problem("", what, "this is a defect of edged: report it")])
 
 
 def _state_dir(found: _File, base: Path) -> Path:
@@ -112,10 +124,11 @@ def _made(
             if problems:
                 raise ConfigError(label, problems)
             return config, data, choice
-        except (ConfigError, RevisionError) as e:
+        except Exception as e:
             if found.error is not None:
                 raise found.error from e
-            why = f"revision {choice.ledger.current} cannot be used any more: {e}"
+            known = isinstance(e, (ConfigError, RevisionError))
+            why = f"revision {choice.ledger.current} cannot be used any more: {e if known else _defect(path, e)}"
         instead = ledger.file_instead(choice.ledger, found.now, why)
         choice = Choice("file", instead.ledger, (*choice.notes, *instead.notes))
     assert found.config is not None

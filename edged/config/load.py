@@ -19,6 +19,7 @@ import msgspec
 
 from edged.config import backends, check, pressure, rates, views, walk
 from edged.config.check import Draft
+from edged.config.patch import texts
 from edged.config.schema import (
     Config,
     ControlConfig,
@@ -39,6 +40,7 @@ else:
     import tomli as tomllib
 
 MAX_BYTES = 1 << 20  # a configuration is written by people; more is another file
+_NO_CHARACTER = re.compile("[\0\ud800-\udfff]")  # no path, name or log can hold it; JSON has it
 _LEAST = "the least: [pipelines.NAME] with source and model, [models.NAME] with path"
 
 
@@ -137,6 +139,9 @@ def _unreadable(e: OSError | ValueError) -> Problem:
 
 def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | None = None) -> Config:
     """As `loads`, of plain values (parsed TOML or JSON)."""
+    odd = [Problem(path, "holds a NUL or half a character", _ODD_HINT) for path in _odd(data)]
+    if odd:  # what comes after need not reckon with them
+        raise ConfigError(file, odd)
     base = Path(os.path.abspath(base or "."))
     problems: Problems = []
     unknown_keys(data, ("schema", "device", "runtime", "control", "pressure", *GROUPS), "", problems)
@@ -188,6 +193,14 @@ def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | Non
         ),
         origin=draft.origin,
     )
+
+
+_ODD_HINT = "remove \\u0000 and \\ud800 to \\udfff from it"
+
+
+def _odd(data: Mapping[str, Any]) -> list[str]:
+    """Paths of texts that the system cannot take."""
+    return [path for path, text in texts(data) if _NO_CHARACTER.search(text)]
 
 
 def _host() -> str:

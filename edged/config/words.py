@@ -42,7 +42,7 @@ def join(path: str, key: str | int) -> str:
     """The path of a key of a table, or of an item of a list: sources."a b".paths[2]."""
     if isinstance(key, int):
         return f"{path}[{key}]"
-    text = key if _BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+    text = key if _BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=not key.isprintable())
     return f"{path}.{text}" if path else text
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edged.config import ledger
 from edged.config.boot import Boot, boot
 from edged.config.ledger import Entry, FileNow, Ledger, choose, file_instead, first, is_whole
-from edged.config.load import read
+from edged.config.load import from_data, read
 from edged.config.patch import etag
 from edged.errors import ConfigError
 from tests.config.site import Site
@@ -92,6 +92,47 @@ def test_a_file_without_any_sense_is_the_same(site: Site, how: str, monkeypatch:
     else:
         site.file.write_text("[")
     assert start(site).config.pipelines["front"].every == 2
+
+
+@pytest.mark.parametrize("where", ["path", "device"])
+def test_a_character_that_no_path_has_does_not_stop_it_either(site: Site, where: str) -> None:
+    keep(site, site.with_every(2))
+    line = {"path": 'kind = "jsonl"\npath = "a\\u0000b"', "device": 'kind = "v4l2"\ndevice = "a\\u0000b"'}
+    group = "sinks" if where == "path" else "sources"
+    site.file.write_text(f"{site.file.read_text()}[{group}.odd]\n{line[where]}\n")
+    booted = start(site)
+    assert booted.config.pipelines["front"].every == 2
+    assert f"{group}.odd.{where}: holds a NUL" in told(booted)[0][1]
+
+
+def test_a_defect_in_reading_the_file_does_not_stop_it_either(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(site, site.with_every(2))
+
+    def reads(data: Any, **keys: Any) -> Any:
+        if data["device"]["id"] == "robot-8":
+            raise ValueError("a defect")
+        return from_data(data, **keys)
+
+    monkeypatch.setattr("edged.config.boot.from_data", reads)
+    site.edit("robot-7", "robot-8")
+    booted = start(site)
+    assert booted.config.pipelines["front"].every == 2
+    assert "cannot be read: ValueError: a defect; this is a defect of edged" in told(booted)[0][1]
+
+
+def test_a_defect_in_reading_a_revision_leaves_the_file(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(site, site.with_every(2))
+
+    def looks(config: Any) -> Any:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr("edged.config.boot.inspect_machine", looks)
+    booted = start(site)
+    assert booted.data == site.data
+    assert "revision 2 cannot be used any more: " in told(booted)[0][1]
+    assert "ValueError: a defect" in told(booted)[0][1]
 
 
 def test_a_bad_file_without_a_revision_is_an_error(site: Site) -> None:
