@@ -160,7 +160,7 @@ def test_at_first_the_file_is_revision_1(rig: Rig) -> None:
     assert (state.revision, state.state, state.by, state.file_changed) == (1, "confirmed", "file", False)
     assert (state.file, state.base) == (str(rig.site.file), str(rig.site.folder))
     assert state.etag == etag(rig.site.data)
-    assert state.data["sinks"]["cloud"]["password_env"] == "***"
+    assert state.data["sinks"]["cloud"]["password_env"] == "ROBOT_PASSWORD"
     assert outcomes(desk) == [(1, "confirmed")]
     assert (daemon.changes, daemon.events.empty()) == ([], True)
 

@@ -11,7 +11,7 @@ import re
 import socket
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -31,7 +31,7 @@ from edged.config.schema import (
     SyncConfig,
 )
 from edged.config.shorthand import Sources
-from edged.config.words import BAD, GROUPS, Problems, as_table, join, unknown_keys
+from edged.config.words import BAD, GROUPS, Problems, as_table, has_mask, join, unknown_keys
 from edged.errors import ConfigError, Problem
 
 if sys.version_info >= (3, 11):
@@ -40,7 +40,6 @@ else:
     import tomli as tomllib
 
 MAX_BYTES = 1 << 20  # a configuration is written by people; more is another file
-_NO_CHARACTER = re.compile("[\0\ud800-\udfff]")  # no path, name or log can hold it; JSON has it
 _LEAST = "the least: [pipelines.NAME] with source and model, [models.NAME] with path"
 
 
@@ -139,9 +138,9 @@ def _unreadable(e: OSError | ValueError) -> Problem:
 
 def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | None = None) -> Config:
     """As `loads`, of plain values (parsed TOML or JSON)."""
-    odd = [Problem(path, "holds a NUL or half a character", _ODD_HINT) for path in _odd(data)]
-    if odd:  # what comes after need not reckon with them
-        raise ConfigError(file, odd)
+    unusable = [Problem(p, *what) for p, text in texts(data) for test, *what in _UNUSABLE if test(text)]
+    if unusable:  # what comes after need not reckon with them
+        raise ConfigError(file, unusable)
     base = Path(os.path.abspath(base or "."))
     problems: Problems = []
     unknown_keys(data, ("schema", "device", "runtime", "control", "pressure", *GROUPS), "", problems)
@@ -195,12 +194,19 @@ def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | Non
     )
 
 
-_ODD_HINT = "remove \\u0000 and \\ud800 to \\udfff from it"
-
-
-def _odd(data: Mapping[str, Any]) -> list[str]:
-    """Paths of texts that the system cannot take."""
-    return [path for path, text in texts(data) if _NO_CHARACTER.search(text)]
+# of any key or text: test, what is wrong, remedy; JSON has characters that no path, name or log can hold
+_UNUSABLE: tuple[tuple[Callable[[str], object], str, str], ...] = (
+    (
+        re.compile("[\0\ud800-\udfff]").search,
+        "holds a NUL or half a character",
+        "remove \\u0000 and \\ud800 to \\udfff from it",
+    ),
+    (
+        has_mask,
+        "is a secret that was hidden (***)",
+        "write the secret itself; edged config apply puts back what edged config show has hidden",
+    ),
+)
 
 
 def _host() -> str:
