@@ -135,6 +135,31 @@ def test_a_defect_in_reading_a_revision_leaves_the_file(site: Site, monkeypatch:
     assert "ValueError: a defect" in told(booted)[0][1]
 
 
+@pytest.mark.parametrize("how", ["gone", "no TOML", "NUL"])
+def test_a_service_finds_the_state_dir_that_such_a_file_had(
+    site: Site, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(site.folder / "service"))
+    keep(site, site.with_every(2))
+    good = site.file.read_text()
+    if how == "gone":
+        site.file.unlink()
+    else:
+        site.file.write_text("[" if how == "no TOML" else '[runtime]\nstate_dir = "a\\u0000"')
+    for _ in range(2):
+        assert start(site).config.pipelines["front"].every == 2
+    site.file.write_text(good.replace('"state"', '"other"'))  # from now on it is there
+    start(site)
+    site.file.unlink()
+    with pytest.raises(ConfigError, match="no such file"):
+        boot(site.file)
+
+
+def test_a_start_by_hand_leaves_nothing_in_the_services_folder(site: Site, tmp_path: Path) -> None:
+    keep(site, site.with_every(2))
+    assert {p.name for p in tmp_path.iterdir()} == {"edged.toml", "state", "tiny"}
+
+
 def test_a_bad_file_without_a_revision_is_an_error(site: Site) -> None:
     site.edit('model = "tiny"', 'model = "tinny"')
     with pytest.raises(ConfigError, match="did you mean 'tiny'"):
