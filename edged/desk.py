@@ -103,7 +103,7 @@ class Desk:
             at=entry.at,
             touched=public.touched,
             confirm_left_s=None if public.trial is None else public.trial.left_s(self._clock()),
-            file=self._booted.file,
+            file=os.path.abspath(self._booted.file),
             file_changed=self._file_hash() != entry.grew_from,
             base=str(base_of(self._booted.file)),
             data=redact(public.data),

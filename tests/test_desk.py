@@ -447,6 +447,12 @@ class TestRevert:
 
 
 class TestReload:
+    def test_its_path_is_whole(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(rig.site.folder)
+        monkeypatch.setattr(rig.site, "file", Path("edged.toml"))
+        desk, _ = rig.start()
+        assert desk.config().file == str(rig.site.folder / "edged.toml")
+
     def test_a_file_that_is_the_same_changes_nothing(self, rig: Rig) -> None:
         desk, daemon = rig.start()
         rig.site.file.write_text(rig.site.file.read_text() + "# a comment\n")
