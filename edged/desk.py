@@ -2,7 +2,8 @@
 
     any thread: apply, revert, reload ──► one job ──► the desk's thread: rollout.py
 
-The desk never waits for more than one job: while one is applied or tried, all others are Busy.
+The desk never waits for more than one job: while one is applied or tried, all others are Busy, but for one that wants
+back to what was before the trial.
 """
 
 from __future__ import annotations
@@ -38,6 +39,15 @@ class _Job:
     done: Future[ConfigState] = field(default_factory=Future)
 
 
+@dataclass(slots=True)
+class _Early:
+    """Who wants a trial undone before it is over: back to revision `back`."""
+
+    by: str
+    back: int
+    done: Future[ConfigState] = field(default_factory=Future)
+
+
 class Desk:
     """The configuration part of steering.Steering. All methods: any thread.
 
@@ -61,6 +71,7 @@ class Desk:
         self._jobs: queue.Queue[_Job | None] = queue.Queue()  # at most one job, and the end
         self._lock = threading.Lock()
         self._busy = False
+        self._early: _Early | None = None  # guarded by the lock
         self._seen: tuple[tuple[int, int, int], str] | None = None  # how the file looked, and its hash
         self._thread = threading.Thread(target=self._main, name="desk", daemon=True)
 
@@ -94,7 +105,7 @@ class Desk:
             at=entry.at,
             touched=public.touched,
             confirm_left_s=None if public.trial is None else public.trial.left_s(self._clock()),
-            file=encodable(self._booted.file),
+            file=encodable(os.path.abspath(self._booted.file)),
             file_changed=self._file_hash() != entry.grew_from,
             base=encodable(str(base_of(self._booted.file))),
             data=redact(public.data),
@@ -110,6 +121,13 @@ class Desk:
         return self._submit(_Job(lambda: self._rollout.edited(data, by), base))
 
     def revert(self, revision: int | None, *, by: str) -> Future[ConfigState]:
+        """See steering.Steering. Back to what was before a trial undoes it now."""
+        with self._lock:
+            public = self._rollout.public
+            back = public.trial is not None and revision in (None, public.ledger.current)
+            if back and self._busy and self._early is None and not self._closing.is_set():
+                self._early = _Early(by, public.ledger.current)
+                return self._early.done
         return self._submit(_Job(lambda: self._rollout.earlier(revision, by)))
 
     def reload(self, *, by: str) -> Future[ConfigState]:
@@ -136,7 +154,10 @@ class Desk:
             return Busy("another change is being applied", hint="try again when it runs")
         left_s = public.trial.left_s(self._clock())
         tried = f"revision {public.ledger.trial} is being tried"
-        return Busy(f"{tried}; it is confirmed or undone in at most {left_s:.0f} s", hint="try again then")
+        return Busy(
+            f"{tried}; it is confirmed or undone in at most {left_s:.0f} s",
+            hint="try again then, or undo it now: edged config revert",
+        )
 
     def _refused(self, job: _Job, e: EdgedError) -> None:
         if job.loud:
@@ -189,18 +210,31 @@ class Desk:
         while self._rollout.is_trying():
             if self._pause(LOOK_S):
                 raise Ended
-            self._rollout.look()
+            if self._early is None:
+                self._rollout.look()
+            else:
+                self._rollout.undo(f"asked for, {self._early.by}")
         self._free()
 
     def _free(self) -> None:
         with self._lock:
             self._busy = False
+            early, self._early = self._early, None
+        if early is None or not early.done.set_running_or_notify_cancel():
+            return
+        if self._rollout.public.ledger.current == early.back:
+            early.done.set_result(self.config())
+        else:
+            message = "the revision that was tried was confirmed just before"
+            early.done.set_exception(Busy(message, hint="edged config revert goes back now"))
 
     def _fail(self, job: _Job | None, e: EdgedError) -> None:
         with self._lock:
             self._closing.set()
-        if job is not None and not job.done.done():
-            job.done.set_exception(e)
+            early, self._early = self._early, None
+        for waits in (job, early):
+            if waits is not None and not waits.done.done():
+                waits.done.set_exception(e)
 
 
 def _stopping() -> Busy:

@@ -108,14 +108,19 @@ class Problem:
         return f"{self.text}; {self.hint}" if self.hint else self.text
 
 
+MOST_PROBLEMS = 100  # that are told at once: nobody reads more, and a log or an answer need not hold them
+
+
 class ConfigError(EdgedError):
-    """A configuration that cannot be used; carries every problem found, not only the first."""
+    """A configuration that cannot be used; carries every problem found, up to MOST_PROBLEMS, not only the first."""
 
     exit_code = ExitCode.CONFIG
 
     def __init__(self, file: str, problems: Sequence[Problem]) -> None:
         self.file = file
-        self.problems = tuple(problems)
+        more = len(problems) - MOST_PROBLEMS
+        rest = [Problem("", f"and {more} more", "correct these first")] if more > 0 else []
+        self.problems = (*problems[:MOST_PROBLEMS], *rest)
         super().__init__("\n".join(f"{file}: {p}" for p in self.problems))
 
 

@@ -35,12 +35,14 @@ class Health:
     """`reason` is empty only when running. `since_s`: when this state began; a new reason does not begin it anew.
 
     `good_since_s`: since when a degraded pipeline has had nothing to complain of; None: it has.
+    `beneath`: of a paused pipeline whose source or model does not work, as `str` of it would be otherwise.
     """
 
     state: State = "starting"
     reason: str = "not started yet"
     since_s: float = 0.0
     good_since_s: float | None = None
+    beneath: str = ""
 
     def __str__(self) -> str:
         return f"{self.state}: {self.reason}" if self.reason else self.state
@@ -106,7 +108,7 @@ def step(h: Health, now: float, o: Observation, p: Patience = Patience()) -> Hea
     for state, says in _RULES:
         reason = says(h, now, o, p)
         if reason:
-            return _enter(h, now, state, reason)
+            return _enter(h, now, state, reason, _beneath(o) if state == "paused" else "")
     if h.state != "degraded":
         return _enter(h, now, "running", "")
     good_since_s = now if h.good_since_s is None else h.good_since_s
@@ -115,5 +117,9 @@ def step(h: Health, now: float, o: Observation, p: Patience = Patience()) -> Hea
     return replace(h, good_since_s=good_since_s)
 
 
-def _enter(h: Health, now: float, state: State, reason: str) -> Health:
-    return Health(state, reason, h.since_s if state == h.state else now)
+def _beneath(o: Observation) -> str:
+    return f"faulted: {o.fault}" if o.fault else f"starting: {o.waiting}" if o.waiting else ""
+
+
+def _enter(h: Health, now: float, state: State, reason: str, beneath: str = "") -> Health:
+    return Health(state, reason, h.since_s if state == h.state else now, beneath=beneath)

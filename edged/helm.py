@@ -56,6 +56,7 @@ class Helm:
         self._standing, self._core = standing, core
         self._step, self._act, self._health = step, act, health
         self._waiting: Waiting | None = None
+        self._paused: set[str] = set()  # names, also of pipelines that an undone change may bring back
 
     def change(
         self, now: float, config: Config, models: Mapping[str, Model], future: Future[tuple[str, ...]]
@@ -76,6 +77,7 @@ class Helm:
             raise no_such_pipeline(name, parts.pipelines)
         if verb == "restart":
             return self._restart(now, parts, name, future)
+        (self._paused.add if verb == "pause" else self._paused.discard)(name)
         pipeline.lineage.paused = PAUSED if verb == "pause" else ""
         future.set_result(self._health(now, name))
         return None
@@ -127,6 +129,10 @@ class Helm:
         except Exception as e:  # of a part that cannot be built: what runs is to run on
             log.exception("a defect in edged")
             raise defect("the change", e) from e
+        assert self._standing.transition is not None
+        for name, pipeline in self._standing.transition.new.pipelines.items():
+            if name in self._paused:
+                pipeline.lineage.paused = PAUSED
         self._waiting = waiting
         return self._step(now, swap)
 

@@ -248,10 +248,10 @@ class Rollout:
                 self._settle(candidate, trial.touched)
                 self.say("confirmed", f"revision {self._ledger.current}{why and ', though '}{why}")
         if undone is not None:
-            self._undo(one_line(undone))
+            self.undo(one_line(undone))
         return undone
 
-    def _undo(self, why: str) -> None:
+    def undo(self, why: str) -> None:
         """Change back. On disk it is a trial until then, so that a process that ends meanwhile tells of it, too."""
         number, back = self._ledger.trial, self._ledger.current
         try:

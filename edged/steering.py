@@ -116,7 +116,10 @@ class Steering(Protocol):
         ...
 
     def revert(self, revision: int | None, *, by: str) -> Future[ConfigState]:
-        """Make an earlier revision the desired one again; None: the one confirmed before the current."""
+        """Make an earlier revision the desired one again; None: the one confirmed before the current.
+
+        During a trial only the one before it: the trial is undone now, and the Future done when it is.
+        """
         ...
 
     def reload(self, *, by: str) -> Future[ConfigState]:

@@ -79,10 +79,7 @@ class Transition:
         """Frames go the new ways. What leaves still gets its last ones done."""
         self.reroute()
         for name, pipeline in self.new.pipelines.items():
-            entry, before = self.new.config.pipelines[name], self.old.config.pipelines.get(name)
-            if before is not None and entry != before:
-                pipeline.lineage.paused = ""
-            pipeline.config = entry
+            pipeline.config = self.new.config.pipelines[name]
             if pipeline is not self.old.pipelines.get(name):
                 pipeline.succeed()
         leaving = self._leaving()

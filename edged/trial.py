@@ -4,17 +4,18 @@
       ├─────one is faulted by the change───► undo
       └─────confirm_s is over──────────────► undo
 
-A pipeline has settled when it has been as it should for STEADY_S, or when it has ended well or was paused by somebody.
-One that is no better than it was before the change is not the change's fault.
+A pipeline has settled when it has been as it should for STEADY_S, or when it has ended well. One that is no better than
+it was before the change is not the change's fault. One that is paused proves nothing: it is judged by its source and
+its model, and for the whole of confirm_s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, cast
 
-from edged.health import Health
+from edged.health import Health, State
 
 STEADY_S = 3.0  # a camera that opens and is lost again has shown itself by then
 # A pipeline that is degraded by these has not shown that the change is good. Others tell of the scene (black) or of
@@ -39,29 +40,50 @@ class Trial:
 def judge(trial: Trial, now: float, healths: Mapping[str, Health]) -> tuple[Verdict, str]:
     """What to do at `now`, and why: what is wrong, or what is not quite right."""
     steady_s = min(STEADY_S, trial.confirm_s / 2)
-    words = {name: f"pipeline {name}: {healths.get(name, 'not there yet')}" for name in trial.touched}
+    words = {
+        name: f"pipeline {name}: {_bare(healths.get(name)) or 'not there yet'}" for name in trial.touched
+    }
     open_ = []
     for name in trial.touched:
-        health = healths.get(name)
-        as_before = health is not None and _same(health, trial.before.get(name))
+        health, before = _bare(healths.get(name)), _bare(trial.before.get(name))
+        as_before = health is not None and _same(health, before)
         if health is not None and health.state == "faulted" and not as_before:
             return "undo", words[name]
         if health is None or not _settled(
             health, as_before, now - max(health.since_s, trial.began_s), steady_s
         ):
-            open_.append(words[name])
-    if not open_:
-        flaws = [words[n] for n in trial.touched if healths[n].state not in ("running", "stopped")]
+            open_.append(name)
+    over = trial.left_s(now) <= 0
+    unproven = [n for n in open_ if over and _is_unproven(healths.get(n))]
+    if open_ == unproven:
+        flaws = [
+            words[n] + (" (unproven)" if n in unproven else "")
+            for n in trial.touched
+            if healths[n].state not in ("running", "stopped")
+        ]
         return "confirm", ", ".join(flaws)
-    if trial.left_s(now) <= 0:
-        return "undo", f"not healthy within {trial.confirm_s:g} s: {', '.join(open_)}"
+    if over:
+        missing = ", ".join(words[n] for n in open_ if n not in unproven)
+        return "undo", f"not healthy within {trial.confirm_s:g} s: {missing}"
     return "wait", ""
 
 
+def _bare(health: Health | None) -> Health | None:
+    """A paused pipeline as its source or model is, where that does not work."""
+    if health is None or not health.beneath:
+        return health
+    state, _, reason = health.beneath.partition(": ")
+    return replace(health, state=cast(State, state), reason=reason, beneath="")
+
+
+def _is_unproven(health: Health | None) -> bool:
+    return health is not None and health.state == "paused" and not health.beneath
+
+
 def _settled(health: Health, as_before: bool, for_s: float, steady_s: float) -> bool:
-    if health.state in ("stopped", "paused"):
+    if health.state == "stopped":
         return True
-    if health.state == "starting" or for_s < steady_s:
+    if health.state in ("starting", "paused") or for_s < steady_s:
         return False
     return health.state == "running" or as_before or _check(health) not in UNPROVEN
 

@@ -665,14 +665,26 @@ class TestOrders:
         skipped = world.daemon_.snapshot().pipelines["front"].skipped
         assert skipped <= 1
 
-    def test_paused_stays_paused_if_its_entry_is_unchanged(self, world: Moving) -> None:
+    def test_paused_stays_paused_whatever_is_changed(self, world: Moving) -> None:
+        """Somebody may not want to be seen: a change, or its end, is no leave to look."""
+        world.pipeline("rear", "a")
         with world.running() as daemon:
             world.steer("front", "pause")
+            world.more("rear", count=2)  # what was on its way is through
+            seen = len(world.results("front"))
+            was = world.config
             world.model("m", in_flight=1)
-            assert world.change() == ("front",)
-            assert daemon.pipelines["front"].lineage.paused
+            assert world.change() == ("front", "rear")
             world.pipeline("front", "a", min_score=0.1)
             assert world.change() == ("front",)
+            world.remove("pipelines", "front")
+            assert world.change() == ()
+            world.config = was  # as a trial that is undone
+            assert world.change() == ("front", "rear")
+            world.more("rear", count=5)
+            assert len(world.results("front")) == seen
+            assert daemon.snapshot().pipelines["front"].state == "paused"
+            world.steer("front", "resume")
             world.more("front")
 
     def test_restart_opens_the_camera_anew_with_new_memory(self, world: Moving) -> None:

@@ -166,7 +166,7 @@ def test_at_first_the_file_is_revision_1(rig: Rig) -> None:
     assert (state.revision, state.state, state.by, state.file_changed) == (1, "confirmed", "file", False)
     assert (state.file, state.base) == (str(rig.site.file), str(rig.site.folder))
     assert state.etag == etag(rig.site.data)
-    assert state.data["sinks"]["cloud"]["password_env"] == "***"
+    assert state.data["sinks"]["cloud"]["password_env"] == "ROBOT_PASSWORD"
     assert outcomes(desk) == [(1, "confirmed")]
     assert (daemon.changes, daemon.events.empty()) == ([], True)
 
@@ -413,6 +413,54 @@ class TestRevert:
         desk, daemon = rig.again()
         assert done(desk.revert(1, by="a")).etag == etag(rig.site.data)
 
+    @pytest.mark.parametrize("revision", [None, 1])
+    def test_a_trial_is_undone_at_once(self, rig: Rig, revision: int | None) -> None:
+        desk, daemon = rig.start()
+        daemon.gate.clear()
+        done(apply(desk, rig.site.with_every(2)))
+        assert isinstance(error(desk.revert(2, by="a")), Busy)
+        early = desk.revert(revision, by="uid 0 (root)")
+        found = error(desk.revert(revision, by="a"))  # one is enough
+        assert isinstance(found, Busy)
+        assert found.hint.endswith("undo it now: edged config revert")
+        daemon.gate.set()
+        state = done(early)
+        assert (state.revision, state.state, daemon.runs) == (1, "confirmed", 1)
+        daemon.next_event("trial")
+        assert daemon.next_event("undone") == "revision 2: asked for, uid 0 (root); back to 1"
+        assert outcomes(desk)[0] == (2, "undone: asked for, uid 0 (root)")
+        assert daemon.now < 1001.0
+        assert done(apply(desk, rig.site.with_every(3))).revision == 3
+
+    def test_a_trial_that_is_confirmed_just_before_is_told(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        desk, daemon = rig.start()
+        asked: list[Future[ConfigState]] = []
+
+        def healths() -> Mapping[str, Health]:
+            if desk.config().state == "trial" and daemon.now >= 1005.0:
+                asked.append(desk.revert(None, by="a"))
+            return {"front": Health("running", "", 1001.0)} if asked else {}
+
+        monkeypatch.setattr(daemon, "healths", healths)
+        done(apply(desk, rig.site.with_every(2)))
+        daemon.next_event("trial")
+        daemon.next_event("confirmed")
+        found = error(asked[0])
+        assert isinstance(found, Busy)
+        assert "confirmed just before" in found.message
+        assert desk.config().revision == 2
+
+    def test_who_wants_a_trial_undone_is_told_that_edged_stops(self, rig: Rig) -> None:
+        desk, daemon = rig.start()
+        daemon.gate.clear()
+        done(apply(desk, rig.site.with_every(2)))
+        early = desk.revert(None, by="a")
+        daemon.closing = True
+        daemon.gate.set()
+        assert "stopping" in str(error(early))
+
     def test_to_what_there_is_not(self, rig: Rig) -> None:
         desk, _ = rig.start()
         assert isinstance(error(desk.revert(7, by="a")), NoSuchThing)
@@ -432,6 +480,12 @@ class TestRevert:
 
 
 class TestReload:
+    def test_its_path_is_whole(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(rig.site.folder)
+        monkeypatch.setattr(rig.site, "file", Path("edged.toml"))
+        desk, _ = rig.start()
+        assert desk.config().file == str(rig.site.folder / "edged.toml")
+
     def test_a_file_that_is_the_same_changes_nothing(self, rig: Rig) -> None:
         desk, daemon = rig.start()
         rig.site.file.write_text(rig.site.file.read_text() + "# a comment\n")

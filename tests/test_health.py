@@ -88,6 +88,15 @@ def test_a_pause_and_what_was_still_under_way() -> None:
     ) == ["running", *["paused: by operator"] * 2, *["starting: no picture yet"] * 2, "running"]
 
 
+def test_a_pause_hides_no_fault() -> None:
+    health, seen = Health(), []
+    for now, o in ((1, Observation()), (2, Observation(fault="cable")), (3, Observation(waiting="it opens"))):
+        health = step(health, now, replace(o, paused="by operator", result_s=0.5), P)
+        seen.append((str(health), health.since_s, health.beneath))
+    assert seen == [("paused: by operator", 1, w) for w in ("", "faulted: cable", "starting: it opens")]
+    assert step(health, 4, Observation(result_s=0.5), P).beneath == ""
+
+
 def test_a_fallback_is_degraded_from_the_first_result_on() -> None:
     reason = "onnxruntime instead of tensorrt"
     assert play((0, Observation(limited=reason)), result(1, limited=reason)) == [

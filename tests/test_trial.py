@@ -51,9 +51,33 @@ def test_a_short_confirm_s_leaves_time_to_be_steady() -> None:
     assert judge(trial("a", confirm_s=1.0), 100.5, {"a": RUNS}) == ("confirm", "")
 
 
-@pytest.mark.parametrize("state", ["stopped", "paused"])
-def test_a_file_that_ends_well_and_a_pause_are_no_fault(state: State) -> None:
-    assert judge(trial("a"), 100.1, {"a": Health(state, "no frame comes any more", 100.1)})[0] == "confirm"
+def test_a_file_that_ends_well_is_no_fault() -> None:
+    assert (
+        judge(trial("a"), 100.1, {"a": Health("stopped", "no frame comes any more", 100.1)})[0] == "confirm"
+    )
+
+
+@pytest.mark.parametrize("since_s", [50.0, 101.0])
+def test_a_pause_proves_nothing_and_is_no_fault(since_s: float) -> None:
+    healths = {"a": RUNS, "b": Health("paused", "paused by request", since_s)}
+    assert judge(trial("a", "b"), 129.9, healths) == ("wait", "")
+    told = "pipeline b: paused: paused by request (unproven)"
+    assert judge(trial("a", "b"), 130.0, healths) == ("confirm", told)
+    verdict, why = judge(trial("a", "b", "c"), 130.0, healths)
+    assert (verdict, why) == ("undo", "not healthy within 30 s: pipeline c: not there yet")
+
+
+def test_what_does_not_work_beneath_a_pause_is_a_fault() -> None:
+    bad = {"a": Health("paused", "paused by request", 50.0, beneath="faulted: source a: no such device")}
+    why = "pipeline a: faulted: source a: no such device"
+    assert judge(trial("a"), 100.1, bad) == ("undo", why)
+    assert (
+        judge(trial("a", before={"a": Health("paused", "paused by request", 50.0)}), 100.1, bad)[0] == "undo"
+    )
+    assert judge(trial("a", before=bad), 103.0, bad) == ("confirm", why)
+    slow = {"a": Health("paused", "paused by request", 50.0, beneath="starting: source a is not open yet")}
+    assert judge(trial("a"), 129.9, slow)[0] == "wait"
+    assert judge(trial("a"), 130.0, slow)[0] == "undo"
 
 
 @pytest.mark.parametrize(
@@ -95,6 +119,7 @@ healths = st.builds(
     st.sampled_from(["starting", "running", "degraded", "faulted", "paused", "stopped"]),
     st.sampled_from(["", "late: x", "black: y", "other"]),
     st.floats(0, 140),
+    beneath=st.sampled_from(["", "faulted: x", "starting: y"]),
 )
 
 

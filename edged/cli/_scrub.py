@@ -57,14 +57,13 @@ def _secrets(value: Any, base: Path, key: str = "") -> Iterator[str]:
 
 def _named(key: str, value: str, base: Path) -> Iterator[str]:
     """What a key says is a secret, or where one is."""
-    if not is_secret(key):
-        return
-    if key.endswith("_env"):
+    what, _, where = key.rpartition("_")
+    if where == "env" and is_secret(what):
         yield os.environ.get(value, "")
-    elif key.endswith("_file"):
+    elif where == "file" and is_secret(what):
         try:
             yield (base / value).read_text(errors="replace").strip()
         except (OSError, ValueError):  # then it can be in nothing that this user reads, either
             return
-    elif not key.startswith("tls_"):  # paths of certificates and keys
+    elif is_secret(key):
         yield value

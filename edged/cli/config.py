@@ -43,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     verb("diff", "what a file would change", _diff).add_argument("file", metavar="FILE")
     apply = verb("apply", "make a file the configuration", _apply)
     apply.add_argument("file", metavar="FILE")
-    revert = verb("revert", "go back to an earlier revision", _revert)
+    revert = verb("revert", "go back to an earlier revision; undo one that is being tried", _revert)
     revert.add_argument(
         "revision", metavar="N", nargs="?", type=int, help="default: the one confirmed before"
     )

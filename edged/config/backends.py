@@ -52,7 +52,7 @@ def absolute(raw: Raw, keys: Iterable[str], path: str, base: Path, problems: Pro
     def one(value: Any, where: str) -> Any:
         if not isinstance(value, str) or value == "-":
             return value
-        if not value or "\0" in value:
+        if not value:
             problems.append(Problem(where, f"{show(value)} is no path", "write the path of a file or folder"))
             return value
         if URL.match(value):

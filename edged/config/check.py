@@ -65,6 +65,17 @@ def names(d: Draft) -> Iterator[Problem]:
         yield Problem("device.id", f"{show(d.device.id)} cannot be a name", _NAME_HINT)
 
 
+# of each group; what one change may ask for costs memory that stays with its cameras
+_MOST = {"pipelines": 256, "models": 64, "sources": 64, "sinks": 64, "sync_groups": 64}
+
+
+def too_many(d: Draft) -> Iterator[Problem]:
+    for group, most in _MOST.items():
+        count = max(len(d.raw(group)), len(d.sources) if group == "sources" else 0)
+        if count > most:
+            yield Problem(group, f"are {count}, more than {most}", "remove some, or run a second edged")
+
+
 def some_pipeline(d: Draft) -> Iterator[Problem]:
     if "pipelines" not in d.data or d.data["pipelines"] == {}:
         yield Problem("pipelines", "there is none", "add [pipelines.NAME] with source, model and sinks")
@@ -144,6 +155,7 @@ def _clash(a: str, b: str) -> bool:
 
 
 CHECKS: Sequence[Callable[[Draft], Iterable[Problem]]] = (
+    too_many,
     some_pipeline,
     names,
     references,

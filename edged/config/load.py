@@ -11,7 +11,7 @@ import re
 import socket
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -19,6 +19,7 @@ import msgspec
 
 from edged.config import backends, check, pressure, rates, views, walk
 from edged.config.check import Draft
+from edged.config.patch import texts
 from edged.config.schema import (
     Config,
     ControlConfig,
@@ -30,7 +31,7 @@ from edged.config.schema import (
     SyncConfig,
 )
 from edged.config.shorthand import Sources
-from edged.config.words import BAD, GROUPS, Problems, as_table, join, unknown_keys
+from edged.config.words import BAD, GROUPS, Problems, as_table, has_mask, join, unknown_keys
 from edged.errors import ConfigError, Problem
 
 if sys.version_info >= (3, 11):
@@ -137,6 +138,10 @@ def _unreadable(e: OSError | ValueError) -> Problem:
 
 def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | None = None) -> Config:
     """As `loads`, of plain values (parsed TOML or JSON)."""
+    unusable = [Problem(p, *what) for p, text in texts(data) for test, *what in _UNUSABLE if test(text)]
+    unusable += check.too_many(Draft(data))
+    if unusable:  # what comes after need not reckon with them
+        raise ConfigError(file, unusable)
     base = Path(os.path.abspath(base or "."))
     problems: Problems = []
     unknown_keys(data, ("schema", "device", "runtime", "control", "pressure", *GROUPS), "", problems)
@@ -188,6 +193,21 @@ def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | Non
         ),
         origin=draft.origin,
     )
+
+
+# of any key or text: test, what is wrong, remedy; JSON has characters that no path, name or log can hold
+_UNUSABLE: tuple[tuple[Callable[[str], object], str, str], ...] = (
+    (
+        re.compile("[\0\ud800-\udfff]").search,
+        "holds a NUL or half a character",
+        "remove \\u0000 and \\ud800 to \\udfff from it",
+    ),
+    (
+        has_mask,
+        "is a secret that was hidden (***)",
+        "write the secret itself; edged config apply puts back what edged config show has hidden",
+    ),
+)
 
 
 def _host() -> str:

@@ -49,6 +49,22 @@ def plain(data: Mapping[str, Any], name: str = "the configuration") -> dict[str,
     return {text(str(k), ""): copy(v, join("", str(k)), 1) for k, v in data.items()}
 
 
+def texts(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    """(key path, text) of each key and text, as deep as a configuration may go."""
+    if isinstance(value, str):
+        yield path, value
+    elif depth > MAX_DEPTH:
+        return
+    elif isinstance(value, Mapping):
+        for key, v in value.items():
+            where = join(path, key)
+            yield where, key
+            yield from texts(v, where, depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for i, v in enumerate(value):
+            yield from texts(v, join(path, i), depth + 1)
+
+
 def canonical(value: Any) -> bytes:
     """The one JSON text of plain values: keys sorted, ASCII, no spaces. 1 and 1.0 differ, as they do in TOML."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")

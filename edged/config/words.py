@@ -23,6 +23,7 @@ Raw = Mapping[str, Any]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.A)
 _SECRET = re.compile(r"pass|secret|token|key$", re.I)
+_WHERE = re.compile(r"^tls_|_(env|file)$", re.I)  # a path or a variable, where a secret is kept
 # user and password before the host; a password may hold an @ itself
 _USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s\"']*@")
 # ?user=…&password=… of an address, and user-pw=… of a GStreamer pipeline
@@ -39,10 +40,11 @@ _NOT_YET: dict[str, str] = {
 
 
 def join(path: str, key: str | int) -> str:
-    """The path of a key of a table, or of an item of a list: sources."a b".paths[2]."""
+    """The path of a key of a table, or of an item of a list: sources."a b".paths[2]. Credentials in it are hidden."""
     if isinstance(key, int):
         return f"{path}[{key}]"
-    text = key if _BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+    key = hide_credentials(key)
+    text = key if _BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=not key.isprintable())
     return f"{path}.{text}" if path else text
 
 
@@ -58,7 +60,7 @@ def has_mask(text: str) -> bool:
 
 def is_secret(key: str) -> bool:
     """Whether the value of a key of this name is not to be shown."""
-    return _SECRET.search(key) is not None
+    return _SECRET.search(key) is not None and _WHERE.search(key) is None
 
 
 def show(value: Any, path: str = "") -> str:
@@ -79,7 +81,7 @@ def show(value: Any, path: str = "") -> str:
 
 def suggest(word: str, known: Iterable[str], what: str = "known") -> str:
     """A remedy for a word that is none of `known`: the nearest, or all of them."""
-    names = list(known)
+    names = [hide_credentials(n) for n in known]
     by_case = {n.lower(): n for n in names}
     sought = word.lower()[:100]
     near = difflib.get_close_matches(sought, by_case, n=1)

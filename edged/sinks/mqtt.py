@@ -75,6 +75,11 @@ class MqttOptions(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timeout_s: Seconds = 5.0
 
     def __post_init__(self) -> None:
+        if not self.host or set(self.host) & set("/@ \t\r\n"):
+            raise ValueError(
+                "'host' is a name or an address, without '/', '@' and blanks; "
+                "for a login there are username and password_env, else port and tls"
+            )
         if self.password_file is not None and self.password_env is not None:
             raise ValueError("'password_file' and 'password_env' exclude each other; remove one")
         if self.username is None and (self.password_file or self.password_env):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edged.config import ledger
 from edged.config.boot import Boot, boot
 from edged.config.ledger import Entry, FileNow, Ledger, choose, file_instead, first, is_whole
-from edged.config.load import read
+from edged.config.load import from_data, read
 from edged.config.patch import etag
 from edged.errors import ConfigError
 from tests.config.site import Site
@@ -92,6 +92,72 @@ def test_a_file_without_any_sense_is_the_same(site: Site, how: str, monkeypatch:
     else:
         site.file.write_text("[")
     assert start(site).config.pipelines["front"].every == 2
+
+
+@pytest.mark.parametrize("where", ["path", "device"])
+def test_a_character_that_no_path_has_does_not_stop_it_either(site: Site, where: str) -> None:
+    keep(site, site.with_every(2))
+    line = {"path": 'kind = "jsonl"\npath = "a\\u0000b"', "device": 'kind = "v4l2"\ndevice = "a\\u0000b"'}
+    group = "sinks" if where == "path" else "sources"
+    site.file.write_text(f"{site.file.read_text()}[{group}.odd]\n{line[where]}\n")
+    booted = start(site)
+    assert booted.config.pipelines["front"].every == 2
+    assert f"{group}.odd.{where}: holds a NUL" in told(booted)[0][1]
+
+
+def test_a_defect_in_reading_the_file_does_not_stop_it_either(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(site, site.with_every(2))
+
+    def reads(data: Any, **keys: Any) -> Any:
+        if data["device"]["id"] == "robot-8":
+            raise ValueError("a defect")
+        return from_data(data, **keys)
+
+    monkeypatch.setattr("edged.config.boot.from_data", reads)
+    site.edit("robot-7", "robot-8")
+    booted = start(site)
+    assert booted.config.pipelines["front"].every == 2
+    assert "cannot be read: ValueError: a defect; this is a defect of edged" in told(booted)[0][1]
+
+
+def test_a_defect_in_reading_a_revision_leaves_the_file(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(site, site.with_every(2))
+
+    def looks(config: Any) -> Any:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr("edged.config.boot.inspect_machine", looks)
+    booted = start(site)
+    assert booted.data == site.data
+    assert "revision 2 cannot be used any more: " in told(booted)[0][1]
+    assert "ValueError: a defect" in told(booted)[0][1]
+
+
+@pytest.mark.parametrize("how", ["gone", "no TOML", "NUL"])
+def test_a_service_finds_the_state_dir_that_such_a_file_had(
+    site: Site, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(site.folder / "service"))
+    keep(site, site.with_every(2))
+    good = site.file.read_text()
+    if how == "gone":
+        site.file.unlink()
+    else:
+        site.file.write_text("[" if how == "no TOML" else '[runtime]\nstate_dir = "a\\u0000"')
+    for _ in range(2):
+        assert start(site).config.pipelines["front"].every == 2
+    site.file.write_text(good.replace('"state"', '"other"'))  # from now on it is there
+    start(site)
+    site.file.unlink()
+    with pytest.raises(ConfigError, match="no such file"):
+        boot(site.file)
+
+
+def test_a_start_by_hand_leaves_nothing_in_the_services_folder(site: Site, tmp_path: Path) -> None:
+    keep(site, site.with_every(2))
+    assert {p.name for p in tmp_path.iterdir()} == {"edged.toml", "state", "tiny"}
 
 
 def test_a_bad_file_without_a_revision_is_an_error(site: Site) -> None:

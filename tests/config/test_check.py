@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edged.config.load import loads
+from edged.config.load import from_data, loads
 from edged.errors import ConfigError
 
 HEAD = "[pipelines.p]\nsource = {kind = 'pattern'}\nmodel = 'm'\n[models.m]\npath = 'm'\n"
@@ -41,6 +41,29 @@ def sinks(*tables: str) -> list[str]:
 )
 def test_two_sinks(first: str, second: str, problem: str | None) -> None:
     assert sinks(first, second) == ([] if problem is None else [problem])
+
+
+@pytest.mark.parametrize("group", ["pipelines", "models", "sources", "sinks", "sync_groups"])
+def test_there_are_not_endlessly_many(group: str) -> None:
+    most = 256 if group == "pipelines" else 64
+    for count, said in ((most + 1, f"{group}: are {most + 1}, more than {most}"), (most, "kind")):
+        with pytest.raises(ConfigError) as found:
+            from_data({group: {f"n{i}": {"kind": "no such"} for i in range(count)}})
+        assert said in str(found.value)
+        assert ("more than" in str(found.value)) == (count > most)
+
+
+def test_sources_that_pipelines_bring_along_count_too() -> None:
+    pipelines = {f"p{i}": {"source": {"kind": "pattern"}, "model": "m"} for i in range(65)}
+    with pytest.raises(ConfigError, match="sources: are 65, more than 64"):
+        from_data({"pipelines": pipelines, "models": {"m": {"path": "m"}}})
+
+
+def test_of_many_problems_the_first_hundred_are_told() -> None:
+    with pytest.raises(ConfigError) as found:
+        from_data({f"k{i}": 1 for i in range(40_000)})
+    assert len(found.value.problems) == 101
+    assert str(found.value.problems[-1]) == "and 39901 more; correct these first"
 
 
 def test_two_models_may_share_a_path() -> None:

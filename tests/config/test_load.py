@@ -185,7 +185,20 @@ def test_sizes_have_units() -> None:
         ),
         (change(("path =", "options = 1\npath =")), "models.faces.options: must be a table, got 1; "),
         (change(('"models/faces"', '""')), "models.faces.path: '' is no path; "),
-        (change(('"models/faces"', '"a\\u0000b"')), "models.faces.path: 'a\\x00b' is no path; "),
+        (change(('"models/faces"', '"a\\u0000b"')), "models.faces.path: holds a NUL or half a character; "),
+        (
+            change(('"models/faces"', '"***"')),
+            "models.faces.path: is a secret that was hidden (***); write the",
+        ),
+        (
+            change(('"pattern"', '"rtsp"\nurl = "rtsp://***@h/1"')),
+            "sources.cam.url: is a secret that was hidden",
+        ),
+        (change(('"zmq"', '"zmq"\n"http://u:hunter2@h/" = 1')), 'sinks.bus."http://***@h/": unknown key'),
+        (
+            change(('"zmq"', '"mqtt"\nhost = "u:hunter2@h"')),
+            "sinks.bus: 'host' is a name or an address, without",
+        ),
         (change(('"zmq"', '"zmq"\nhvm = 1')), "sinks.bus.hvm: unknown key; did you mean 'hwm'?"),
         (change(('"zmq"', '"zmq"\ndeliver = "queue"')), "sinks.bus.deliver: must be a table, got 'queue'; "),
         (

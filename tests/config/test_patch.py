@@ -154,6 +154,12 @@ def test_secrets_are_hidden_and_names_are_not() -> None:
     }
 
 
+def test_where_a_secret_is_kept_is_none() -> None:
+    keys = ("password_env", "password_file", "token_file", "tls_key", "tls_cert")
+    data = {"sinks": {"cloud": dict.fromkeys(keys, "there")}}
+    assert redact(data) == data
+
+
 def test_what_was_shown_can_be_sent_back_with_a_change() -> None:
     wanted = merge(redact(STORED), {"sinks": {"cloud": {"qos": 0}}, "pipelines": {"new": {"model": "m"}}})
     expected = merge(STORED, {"sinks": {"cloud": {"qos": 0}}, "pipelines": {"new": {"model": "m"}}})

@@ -22,7 +22,7 @@ quiet = settings(
 )
 
 text = st.text(max_size=6) | st.sampled_from(
-    ["zmq", "toy", "pattern", "cam", "m", "/", "..", "tcp://*:1", "\0"]
+    ["zmq", "toy", "pattern", "cam", "m", "/", "..", "tcp://*:1", "\0", "\ud800"]
 )
 leaf = (
     text

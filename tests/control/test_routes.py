@@ -117,6 +117,18 @@ def test_a_change_made_from_another_revision_is_stale(api: Served, etags: str) -
     assert api.steering.config().revision == 1
 
 
+def test_whichever_it_is_is_never_stale(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial that ends between the look and the change."""
+    apply, ends = api.steering.apply, iter([True, True, False])
+
+    def changing(data: Any, *, base: str | None, by: str) -> Any:
+        return apply(data, base="before" if next(ends) else base, by=by)
+
+    monkeypatch.setattr(api.steering, "apply", changing)
+    patch = {"pipelines": {"front": {"every": 2}}}
+    assert ask(api.path, "PATCH", "/v1/config", patch, {**PATCH, **ANY}).status == 200
+
+
 def test_one_of_several_etags_is_enough(api: Served) -> None:
     headers = {"If-Match": f'"old", "{api.steering.config().etag}"'}
     assert ask(api.path, "PUT", "/v1/config", DATA, headers).status == 200

@@ -352,6 +352,10 @@ def test_a_peer_that_does_not_speak_mqtt(sink: Make) -> None:
     [
         {},
         {"host": "h", "port": 0},
+        {"host": ""},
+        {"host": "mqtt://h"},
+        {"host": "u:hunter2@h"},
+        {"host": "a b"},
         {"host": "h", "timeout_s": 1e12},
         {"host": "h", "qos": 2},
         {"host": "h", "password": "secret"},
