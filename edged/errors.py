@@ -9,7 +9,8 @@
     ├── SinkError         a broker, socket or file that takes results
     ├── DeviceError       a CPU or GPU device
     │   └── FatalDeviceError  the GPU is lost for this process, which ends at once
-    └── MissingPackage    an optional package that a chosen backend needs
+    ├── MissingPackage    an optional package that a chosen backend needs
+    └── RequestError      a running daemon does not do what it was asked for
 
 Errors of third-party libraries are translated once, where the library is called.
 """
@@ -164,3 +165,9 @@ class MissingPackage(EdgedError):
             f"{needed_by} needs the Python package '{package}', which is not installed",
             hint=f"pip install 'edged[{extra}]' (on a Jetson see README.md, 'Installing')",
         )
+
+
+class RequestError(EdgedError):
+    """A request that a running daemon does not carry out; nothing has changed."""
+
+    exit_code = ExitCode.REFUSED

@@ -19,7 +19,7 @@ from typing import Literal
 
 from edged.config.schema import PipelineConfig
 from edged.config.words import join
-from edged.errors import EdgedError
+from edged.errors import EdgedError, RequestError
 from edged.frames import Frame
 from edged.framesets import TAG, SyncGroup
 from edged.freshness import GOOD, Verdict, judge
@@ -385,7 +385,7 @@ class Pipeline:
 
     def _end_looks(self) -> None:
         for look in self._taken_looks():
-            look.tell(self._error("has ended"))
+            look.tell(RequestError(f"pipeline '{self.name}' has ended", hint="edged status says why"))
 
     def _taken_looks(self) -> tuple[Look, ...]:
         """Those that wait; they are another's from now on."""

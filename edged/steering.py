@@ -15,17 +15,11 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from edged.config.words import suggest
-from edged.errors import EdgedError, ExitCode
+from edged.errors import RequestError as RequestError
 from edged.looks import Look
 from edged.metrics import Snapshot
 
 Verb = Literal["pause", "resume", "restart"]
-
-
-class RequestError(EdgedError):
-    """A request that a running daemon does not carry out; nothing has changed."""
-
-    exit_code = ExitCode.REFUSED
 
 
 class NoSuchThing(RequestError):

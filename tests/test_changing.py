@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 import edged.changing
 import edged.liveness
+import edged.sinks.worker
 from edged.config.machine import inspect_machine
 from edged.config.schema import Backend, DeliverConfig, DeviceConfig
 from edged.daemon import Daemon, Limits
@@ -776,6 +777,23 @@ class TestLiveness:
         assert said == {""}
         (runner,) = daemon.runners.values()
         assert edged.liveness.job_limit_s(runner) >= 0.05 * edged.liveness.JOB_USUAL
+
+    def test_a_sink_that_hangs_is_faulted_until_it_returns_and_costs_the_daemon_nothing(
+        self, world: Moving, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world.deliver("log", 10_000)
+        world.pipeline("front", "a", sinks=("bus", "log"))
+        monkeypatch.setattr(edged.sinks.worker, "STUCK_S", {"open": 9.0, "publish": 0.1})
+        with world.running() as daemon:
+            (log,) = world.made["log"]
+            log.gate.clear()
+            eventually(world, lambda: daemon.snapshot().sinks["log"].state == "faulted")
+            assert "its publish has not returned" in daemon.core.reasons["sink log"]
+            assert daemon.alive() == ""
+            world.more("front")
+            log.gate.set()
+            eventually(world, lambda: daemon.snapshot().sinks["log"].state == "running")
+        assert whole(world.seqs("front"))
 
     def test_a_main_loop_that_hangs_is_seen_from_another_thread(
         self, world: Moving, monkeypatch: pytest.MonkeyPatch

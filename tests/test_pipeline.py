@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.config.schema import PipelineConfig
-from edged.errors import EdgedError
+from edged.errors import RequestError
 from edged.framesets import SyncGroup
 from edged.lineage import STAGES
 from edged.mailbox import Bell
@@ -641,6 +641,6 @@ class TestSuccession:
         before = rig.pipeline.look()
         rig.pipeline.close()
         for look in (before, rig.pipeline.look()):
-            with pytest.raises(EdgedError, match="pipeline 'front': has ended"):
+            with pytest.raises(RequestError, match="pipeline 'front' has ended"):
                 look.frame(5)
             look.close()
