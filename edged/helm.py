@@ -19,6 +19,7 @@ from edged.errors import EdgedError, ExitCode
 from edged.happenings import Action, Done, Swap
 from edged.models.model import Model
 from edged.parts import Parts
+from edged.process import give_back_memory
 from edged.standing import Standing
 from edged.steering import Busy, Verb, no_such_pipeline
 from edged.supervisor import Core
@@ -95,6 +96,8 @@ class Helm:
         transition, waiting = self._standing.done(self._core.roster.kinds), self._waiting
         assert waiting is not None
         self._waiting = None
+        if transition.old.runners != transition.new.runners:
+            give_back_memory()
         for key in done.hanging:
             log.error("%s did not stop in time, and is left behind; see the lines about it, if any", key)
         if done.error is None and waiting.restores is None:

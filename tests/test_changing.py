@@ -554,6 +554,19 @@ class TestOrders:
             world.steer("front", "resume")
             world.more("front")
 
+    def test_memory_goes_back_once_a_model_was_closed(
+        self, world: Moving, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given: list[bool] = []
+        monkeypatch.setattr("edged.helm.give_back_memory", lambda: given.append(world.daemon_.ready() == ""))
+        with world.running():
+            world.pipeline("front", "a", min_score=0.1)
+            world.change()
+            assert given == []
+            world.model("m", in_flight=1)
+            world.change()
+            assert given == [True]
+
     def test_restart_opens_the_camera_anew_with_new_memory(self, world: Moving) -> None:
         world.watch()
         with world.running() as daemon:
