@@ -96,7 +96,8 @@ class Helm:
         transition, waiting = self._standing.done(self._core.roster.kinds), self._waiting
         assert waiting is not None
         self._waiting = None
-        if transition.old.runners != transition.new.runners:
+        old, new = transition.old, transition.new
+        if (old.sources, old.runners) != (new.sources, new.runners):
             give_back_memory()
         for key in done.hanging:
             log.error("%s did not stop in time, and is left behind; see the lines about it, if any", key)
@@ -108,7 +109,7 @@ class Helm:
             if waiting.restores is not None and done.error is not None:
                 return self._act(now, self._core.fail(now, done.error))
             return None
-        old, what = transition.old, restoration(transition.old, done.stopped)
+        what = restoration(old, done.stopped)
         restoring = Waiting(waiting.future, waiting.answer, done.error)
         try:
             return self._begin(now, old, old.config, old.models, what, restoring)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import pty
 import signal
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,22 @@ def test_what_was_freed_goes_back_to_the_kernel() -> None:
     give_back_memory()
     assert before - resident() > 40 << 20
     free(blocks[-1])
+
+
+def test_parts_that_refer_to_each_other_go_at_once() -> None:
+    class Part:
+        other: object
+
+    one, two = Part(), Part()
+    one.other, two.other = two, one
+    gone = weakref.ref(one)
+    gc.disable()  # it might come first
+    try:
+        del one, two
+        give_back_memory()
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_without_its_flag_sighup_is_left_as_it_is() -> None:
