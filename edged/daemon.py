@@ -44,7 +44,7 @@ from edged.instance import Instance
 from edged.messages import Event
 from edged.models.model import Model
 from edged.orders import Order
-from edged.process import ask_on_signals, collect_garbage, freeze_garbage, has_terminal, tuned_interpreter
+from edged.process import ask_on_signals, freeze_garbage, has_terminal, tuned_interpreter
 from edged.sensors.thread import Sensors
 from edged.sinks.worker import SinkWorker
 from edged.standing import Thing
@@ -217,7 +217,6 @@ class Daemon(Instance):
                 self.standing.settle()
             case Done():
                 self.telling.look(now)
-                collect_garbage()
                 return self._helm.done(now, action)
             case Gone(unit=unit):
                 self.standing.gone(unit)

@@ -19,6 +19,7 @@ from edged.errors import EdgedError, ExitCode
 from edged.happenings import Action, Done, Swap
 from edged.models.model import Model
 from edged.parts import Parts
+from edged.process import collect_garbage, give_back_memory
 from edged.standing import Standing
 from edged.steering import Busy, Verb, no_such_pipeline
 from edged.supervisor import Core
@@ -95,6 +96,10 @@ class Helm:
         transition, waiting = self._standing.done(self._core.roster.kinds), self._waiting
         assert waiting is not None
         self._waiting = None
+        old, new = transition.old, transition.new
+        collect_garbage()
+        if (old.sources, old.runners) != (new.sources, new.runners):
+            give_back_memory()
         for key in done.hanging:
             log.error("%s did not stop in time, and is left behind; see the lines about it, if any", key)
         if done.error is None and waiting.restores is None:
@@ -105,7 +110,7 @@ class Helm:
             if waiting.restores is not None and done.error is not None:
                 return self._act(now, self._core.fail(now, done.error))
             return None
-        old, what = transition.old, restoration(transition.old, done.stopped)
+        what = restoration(old, done.stopped)
         restoring = Waiting(waiting.future, waiting.answer, done.error)
         try:
             return self._begin(now, old, old.config, old.models, what, restoring)

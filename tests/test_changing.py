@@ -671,22 +671,37 @@ class TestOrders:
         world.pipeline("rear", "a")
         with world.running() as daemon:
             world.steer("front", "pause")
-            world.more("rear", count=2)  # what was on its way is through
-            seen = len(world.results("front"))
+            world.more("rear")  # the frame that was on its way is through
+            seen = daemon.snapshot().pipelines["front"].offered
             was = world.config
             world.model("m", in_flight=1)
             assert world.change() == ("front", "rear")
             world.pipeline("front", "a", min_score=0.1)
             assert world.change() == ("front",)
+            world.more("rear")
+            assert daemon.snapshot().pipelines["front"].offered == seen
             world.remove("pipelines", "front")
             assert world.change() == ()
             world.config = was  # as a trial that is undone
             assert world.change() == ("front", "rear")
-            world.more("rear", count=5)
-            assert len(world.results("front")) == seen
-            assert daemon.snapshot().pipelines["front"].state == "paused"
+            world.more("rear")
+            front = daemon.snapshot().pipelines["front"]
+            assert (front.state, front.offered) == ("paused", 0)
             world.steer("front", "resume")
             world.more("front")
+
+    def test_memory_goes_back_once_a_model_was_closed(
+        self, world: Moving, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given: list[bool] = []
+        monkeypatch.setattr("edged.helm.give_back_memory", lambda: given.append(world.daemon_.ready() == ""))
+        with world.running():
+            world.pipeline("front", "a", min_score=0.1)
+            world.change()
+            assert given == []
+            world.model("m", in_flight=1)
+            world.change()
+            assert given == [True]
 
     def test_restart_opens_the_camera_anew_with_new_memory(self, world: Moving) -> None:
         world.watch()
