@@ -138,8 +138,8 @@ def _unreadable(e: OSError | ValueError) -> Problem:
 
 def from_data(data: Mapping[str, Any], *, file: str = "<data>", base: Path | None = None) -> Config:
     """As `loads`, of plain values (parsed TOML or JSON)."""
-    unusable = [Problem(p, *what) for p, text in texts(data) for test, *what in _UNUSABLE if test(text)]
-    unusable += check.too_many(Draft(data))
+    found = (Problem(p, *what) for p, text in texts(data) for test, *what in _UNUSABLE if test(text))
+    unusable = [*dict.fromkeys(found), *check.too_many(Draft(data))]  # a key and its value have one path
     if unusable:  # what comes after need not reckon with them
         raise ConfigError(file, unusable)
     base = Path(os.path.abspath(base or "."))

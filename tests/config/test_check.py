@@ -59,6 +59,12 @@ def test_sources_that_pipelines_bring_along_count_too() -> None:
         from_data({"pipelines": pipelines, "models": {"m": {"path": "m"}}})
 
 
+def test_a_key_and_its_value_are_one_place() -> None:
+    with pytest.raises(ConfigError) as found:
+        from_data({"\0": "\0"})
+    assert len(found.value.problems) == 1
+
+
 def test_of_many_problems_the_first_hundred_are_told() -> None:
     with pytest.raises(ConfigError) as found:
         from_data({f"k{i}": 1 for i in range(40_000)})
