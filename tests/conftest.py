@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import threading
 import time
 import weakref
@@ -96,3 +97,11 @@ def vtest() -> Path:
     if not VTEST.is_file():
         pytest.skip(f"{VTEST} is absent: apt-get install opencv-doc")
     return VTEST
+
+
+@pytest.fixture
+def hangs_up() -> Iterator[None]:
+    """SIGHUP does what it usually does, in children too: who runs the tests under nohup has it ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

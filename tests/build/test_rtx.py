@@ -220,6 +220,7 @@ def building(tmp_path: Path) -> list[str]:
     return [*command, "--precision", "fp32", "--no-simplify", "--state-dir", str(tmp_path / "state")]
 
 
+@pytest.mark.usefixtures("hangs_up")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_stop_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     command, plans = building(tmp_path), tmp_path / "state" / "plans"

@@ -12,6 +12,7 @@ from edged.cli.stopping import unwinding
 BOTH = (signal.SIGTERM, signal.SIGHUP)
 
 
+@pytest.mark.usefixtures("hangs_up")
 @pytest.mark.parametrize("number", BOTH)
 def test_a_signal_unwinds_and_a_second_one_does_not_disturb(number: signal.Signals) -> None:
     before, tidied = [signal.getsignal(s) for s in BOTH], []
