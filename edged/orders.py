@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -12,6 +13,8 @@ from edged.errors import ExitCode
 from edged.steering import Busy
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +40,7 @@ class Orders:
         try:
             self._inbox.put_nowait(order)
         except queue.Full:
+            log.error("the main loop does not read its inbox: an order is not carried out")
             order.future.set_exception(
                 Busy("the main loop does not read its inbox", hint="look at the journal")
             )
