@@ -96,6 +96,19 @@ class Moving(World):
             return self.sources[name]
         return super()._source(name, entry)
 
+    def can_hang(self, engine: str) -> tuple[threading.Event, threading.Event, threading.Event]:
+        """Set the first, and the engine's next job hangs, which sets the second, until the third is set."""
+        slow, hangs, gate = threading.Event(), threading.Event(), threading.Event()
+
+        def compute(name: str, run: int) -> None:
+            if name == engine and slow.is_set():
+                slow.clear()
+                hangs.set()
+                check(gate.wait(10))
+
+        self.compute = compute
+        return slow, hangs, gate
+
     def deliver(self, name: str, queue_size: int) -> None:
         """Another entry of a sink."""
         deliver = DeliverConfig(result="queue", queue_size=queue_size)
@@ -524,15 +537,7 @@ class TestLeftBehind:
     ) -> None:
         for name in ("FINISH_S", "DROP_S", "CLOSE_S"):
             monkeypatch.setattr(edged.changing, name, 0.1)
-        slow, hangs, gate = threading.Event(), threading.Event(), threading.Event()
-
-        def compute(engine: str, run: int) -> None:
-            if engine == "m#0" and slow.is_set():
-                slow.clear()
-                hangs.set()
-                check(gate.wait(10))
-
-        world.compute = compute
+        slow, hangs, gate = world.can_hang("m#0")
         world.model("n")
         with world.running() as daemon:
             world.more("front")
@@ -556,15 +561,7 @@ class TestLeftBehind:
     ) -> None:
         for name in ("FINISH_S", "DROP_S", "CLOSE_S"):
             monkeypatch.setattr(edged.changing, name, 0.1)
-        slow, hangs, gate = threading.Event(), threading.Event(), threading.Event()
-
-        def compute(engine: str, run: int) -> None:
-            if engine == "m#0" and slow.is_set():
-                slow.clear()
-                hangs.set()
-                check(gate.wait(10))
-
-        world.compute = compute
+        slow, hangs, gate = world.can_hang("m#0")
         world.model("m", instances=2)
         with world.running() as daemon:
             world.more("front")
